@@ -1,0 +1,2 @@
+//! The command to remember.
+fn main() {}
