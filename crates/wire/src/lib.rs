@@ -1,1 +1,23 @@
-//! Placeholder head, replaced by the first commit of this floor.
+//! Codecs without I/O: bytes in, events out; events in, bytes out.
+//!
+//! ```text
+//!   socket ──bytes──▶ http1::Head ──▶ framing ──▶ http1::BodyDecoder ──▶ Data, End
+//!   socket ◀──bytes── http1::encode_* , sse::encode_* ◀── status, fields, body, events
+//! ```
+//!
+//! Nothing here opens a socket, reads a clock, starts a thread or writes a log; nothing panics on what a peer sends.
+//! The floors above own the connection, its buffers and its deadlines, and call these codecs with slices.
+//!
+//! ```
+//! use ropewalk_wire::http1::{Fed, Head, HeadLimits};
+//!
+//! let mut head = Head::new();
+//! let fed = head.feed(b"GET /hello?to=you HTTP/1.1\r\nHost: example.org\r\n\r\n", &HeadLimits::default());
+//! assert_eq!(fed, Ok(Fed::Complete { consumed: 49 }));
+//! assert_eq!((head.method(), head.path(), head.query()), ("GET", "/hello", Some("to=you")));
+//! assert_eq!(head.host(), Some("example.org"));
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod http1;
+pub mod sse;
