@@ -1,1 +1,67 @@
-//! Placeholder head, replaced by the first commit of this floor.
+//! The reactor: one loop on one thread, and everything that waits in it.
+//!
+//! ```text
+//!   other threads ── Remote ──┐
+//!                             ▼
+//!   driver ──► events ──► [ one turn ] ──► sources: connections, listeners, tasks, descriptors
+//!   (system or simulation)    │  ▲
+//!                   timers ◄──┘  └── ready work: call_soon, woken tasks, fired deferreds
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use ropewalk_reactor::Reactor;
+//!
+//! let reactor = Reactor::new()?;
+//! let handle = reactor.clone();
+//! reactor.call_later(Duration::from_millis(1), move || {
+//!     println!("a millisecond later");
+//!     handle.stop();
+//! });
+//! reactor.run()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! There is no global reactor: a handle is passed. Clock, network, randomness and threads belong to the driver, so that
+//! [`Simulation`] can stand in under unchanged code.
+#![forbid(unsafe_code)]
+
+pub mod deferred;
+mod driver;
+mod end;
+pub mod failure;
+mod handler;
+pub mod io;
+mod name;
+mod pool;
+mod random;
+mod reactor;
+mod remote;
+mod signal;
+mod simulation;
+mod source;
+mod task;
+mod time;
+mod timer;
+mod trigger;
+mod turn;
+mod watchdog;
+mod wheel;
+
+pub use deferred::{Deferred, Firing};
+pub use driver::sim::{Conditions, Network, Peer};
+pub use driver::{ListenOptions, Share};
+pub use failure::{Failure, Outcome};
+pub use handler::Handler;
+pub use name::Name;
+pub use pool::{PoolError, PoolStatistics};
+pub use random::Random;
+pub use reactor::{Deadline, READ_BUFFER_BYTES, Reactor, WATCHDOG_THRESHOLD, WeakReactor};
+pub use remote::{BlockingError, Remote, Stopped};
+pub use simulation::Simulation;
+pub use source::{Key, Readiness, Source};
+pub use task::Task;
+pub use time::Time;
+pub use timer::{DelayedCall, LoopingCall, NotActive};
+pub use trigger::{Phase, SystemEvent, TriggerId};
+pub use turn::Statistics;

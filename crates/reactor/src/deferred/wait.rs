@@ -1,0 +1,38 @@
+//! A deferred as a future.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::{Awaited, Deferred};
+use crate::failure::Outcome;
+
+/// Awaiting takes the outcome; whoever fires the deferred wakes the task himself, without an entry on the ready queue.
+///
+/// To drop a deferred that is being awaited, with the future around it or in a `select!`, is to
+/// [cancel](Deferred::cancel) it.
+///
+/// # Panics
+/// When polled again after it has handed out its outcome, as futures do.
+impl<T: 'static> Future for Deferred<T> {
+    type Output = Outcome<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<T>> {
+        assert!(
+            self.awaited.get() != Awaited::Done,
+            "a deferred was polled after it had handed out its outcome"
+        );
+        let slot = self.node().slot();
+        match slot.take() {
+            Some(outcome) => {
+                self.awaited.set(Awaited::Done);
+                Poll::Ready(outcome)
+            }
+            None => {
+                self.awaited.set(Awaited::Begun);
+                slot.wait(context.waker());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Sockets and listeners as a driver gives them: of the system, or of the simulated network. An enum and not a trait object,
+//! because reading and writing are the hot path. They are nonblocking and close on exec, and know nothing of protocols.
+//! `net` stands on these two types.
+
+use std::fmt;
+use std::io::{self, IoSlice, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use rustix::net::{RecvFlags, SendFlags};
+
+use crate::driver::sim;
+
+/// Where a socket or a listener is, or its peer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A UNIX socket's path; `None` for a socket without a name, as clients are.
+    Unix(Option<PathBuf>),
+}
+
+impl Address {
+    /// The IP address, if it has one.
+    #[must_use]
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Address::Inet(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Inet(address) => write!(f, "{address}"),
+            Address::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Address::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// A connected stream socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP of the system.
+    Tcp(mio::net::TcpStream),
+    /// A UNIX socket of the system.
+    Unix(mio::net::UnixStream),
+    /// One end of a simulated connection.
+    Sim(Box<sim::End>),
+}
+
+impl Socket {
+    /// Reads what is there; `WouldBlock` if nothing is, 0 at the end of the stream.
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => receive(socket.as_fd(), into),
+            Socket::Unix(socket) => receive(socket.as_fd(), into),
+            Socket::Sim(end) => end.read(into),
+        }
+    }
+
+    /// Writes what fits now.
+    pub fn write(&self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => send(socket.as_fd(), from),
+            Socket::Unix(socket) => send(socket.as_fd(), from),
+            Socket::Sim(end) => end.write(from),
+        }
+    }
+
+    /// Writes what fits now of several pieces.
+    pub fn write_vectored(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => (&*socket).write_vectored(from),
+            Socket::Unix(socket) => (&*socket).write_vectored(from),
+            Socket::Sim(end) => end.write_vectored(from),
+        }
+    }
+
+    /// Ends one direction or both.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.shutdown(how),
+            Socket::Unix(socket) => socket.shutdown(how),
+            Socket::Sim(end) => end.shutdown(how),
+        }
+    }
+
+    /// Makes closing send a reset, so that nothing lingers (TCP only; elsewhere closing is abrupt enough).
+    pub fn set_reset_on_close(&self) {
+        match self {
+            Socket::Tcp(socket) => {
+                // Failing means the peer gets an orderly end instead of a reset.
+                let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+            }
+            Socket::Unix(_) => {}
+            Socket::Sim(end) => end.reset_on_close(),
+        }
+    }
+
+    /// Turns Nagle's algorithm off or on (TCP only).
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.set_nodelay(nodelay),
+            Socket::Unix(_) | Socket::Sim(_) => Ok(()),
+        }
+    }
+
+    /// The error of a failed connecting, if there is one. `Ok(None)` means connected.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Socket::Tcp(socket) => socket.take_error(),
+            Socket::Unix(socket) => socket.take_error(),
+            Socket::Sim(end) => Ok(end.take_error()),
+        }
+    }
+
+    /// The peer's address; an error while not connected.
+    pub fn peer_address(&self) -> io::Result<Address> {
+        match self {
+            Socket::Tcp(socket) => socket.peer_addr().map(Address::Inet),
+            Socket::Unix(socket) => socket.peer_addr().map(|address| unix_address(&address)),
+            Socket::Sim(end) => end.peer_address(),
+        }
+    }
+
+    /// The socket's own address.
+    pub fn local_address(&self) -> io::Result<Address> {
+        match self {
+            Socket::Tcp(socket) => socket.local_addr().map(Address::Inet),
+            Socket::Unix(socket) => socket.local_addr().map(|address| unix_address(&address)),
+            Socket::Sim(end) => Ok(end.local_address()),
+        }
+    }
+
+    /// The descriptor; a simulated end has none.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(socket) => Some(socket.as_fd()),
+            Socket::Unix(socket) => Some(socket.as_fd()),
+            Socket::Sim(_) => None,
+        }
+    }
+}
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP of the system.
+    Tcp(mio::net::TcpListener),
+    /// A UNIX socket of the system.
+    Unix(mio::net::UnixListener),
+    /// A port of the simulated network.
+    Sim(sim::Port),
+}
+
+impl Listener {
+    /// Takes the next connection; `WouldBlock` if none waits.
+    pub fn accept(&self) -> io::Result<(Socket, Address)> {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.accept().map(|(socket, peer)| (Socket::Tcp(socket), Address::Inet(peer)))
+            }
+            Listener::Unix(listener) => {
+                listener.accept().map(|(socket, peer)| (Socket::Unix(socket), unix_address(&peer)))
+            }
+            Listener::Sim(port) => port.accept().map(|(end, peer)| (Socket::Sim(Box::new(end)), peer)),
+        }
+    }
+
+    /// Where it listens, with the real port.
+    pub fn local_address(&self) -> io::Result<Address> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(Address::Inet),
+            Listener::Unix(listener) => listener.local_addr().map(|address| unix_address(&address)),
+            Listener::Sim(port) => Ok(port.local_address()),
+        }
+    }
+}
+
+// The system calls themselves: libc's wrappers are cancellation points, and cost two atomic operations each in a process that
+// has a second thread, which the watchdog is.
+
+fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    let (count, _) = rustix::net::recv(socket, into, RecvFlags::empty())?;
+    Ok(count)
+}
+
+fn send(socket: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, from, SendFlags::NOSIGNAL)?)
+}
+
+fn unix_address(address: &std::os::unix::net::SocketAddr) -> Address {
+    Address::Unix(address.as_pathname().map(PathBuf::from))
+}

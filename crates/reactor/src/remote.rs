@@ -1,0 +1,267 @@
+//! The mailbox, and `Remote`, the one thread-safe door into a loop. A wake-up is sent only to a loop that sleeps: the loop
+//! sets its mark, looks into the mailbox once more, and only then sleeps; a sender puts its mail in, and only then looks at
+//! the mark. One of the two always sees the other.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use crate::driver::Alarm;
+use crate::name::Name;
+use crate::reactor::{Core, Reactor, Ready};
+use crate::task::WakeHandle;
+
+type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
+
+enum Mail {
+    Call(Name, RemoteCall),
+    Wake(Arc<WakeHandle>),
+}
+
+/// What other threads put in and the loop takes out.
+pub(crate) struct Mailbox {
+    id: u64,
+    mail: Mutex<Letters>,
+    /// Set while there is mail, so that the loop looks without taking the lock.
+    full: AtomicBool,
+    sleeping: AtomicBool,
+    alarm: Alarm,
+}
+
+#[derive(Default)]
+struct Letters {
+    queue: Vec<Mail>,
+    /// Under the same lock as the queue: mail put in after the last look would wait for ever, and so would its sender.
+    closed: bool,
+}
+
+thread_local! {
+    /// The reactors whose turn runs on this thread, innermost last. Wakers of the same thread skip the lock.
+    static TURNING: RefCell<Vec<(u64, Weak<Core>)>> = const { RefCell::new(Vec::new()) };
+    /// The reactors made on this thread: a blocking call to one of them could never be answered.
+    static AT_HOME: RefCell<Vec<(u64, Weak<Core>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Marks that a turn of this reactor runs on this thread, until dropped.
+pub(crate) struct Here;
+
+pub(crate) fn enter(core: &Rc<Core>) -> Here {
+    TURNING.with(|turning| turning.borrow_mut().push((core.mailbox.id, Rc::downgrade(core))));
+    Here
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        TURNING.with(|turning| turning.borrow_mut().pop());
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn new(alarm: Alarm) -> Mailbox {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        Mailbox {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            mail: Mutex::default(),
+            full: AtomicBool::new(false),
+            sleeping: AtomicBool::new(false),
+            alarm,
+        }
+    }
+
+    pub(crate) fn set_home(&self, core: Weak<Core>) {
+        AT_HOME.with(|home| {
+            let mut home = home.borrow_mut();
+            home.retain(|(_, core)| core.strong_count() > 0);
+            home.push((self.id, core));
+        });
+    }
+
+    fn is_home(&self) -> bool {
+        let here = |home: &RefCell<Vec<(u64, Weak<Core>)>>| {
+            home.borrow().iter().any(|(id, core)| *id == self.id && core.strong_count() > 0)
+        };
+        AT_HOME.try_with(here).unwrap_or(false)
+    }
+
+    pub(crate) fn set_sleeping(&self, sleeping: bool) {
+        // Going to sleep is one half of a handshake (the other is in `post`) and needs the full fence. Waking up is not: who
+        // still sees the mark sends a wake-up too many.
+        self.sleeping.store(sleeping, if sleeping { Ordering::SeqCst } else { Ordering::Relaxed });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.full.load(Ordering::SeqCst)
+    }
+
+    fn post(&self, mail: Mail) -> Result<(), Stopped> {
+        let mut letters = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        if letters.closed {
+            drop(letters);
+            return Err(Stopped);
+        }
+        letters.queue.push(mail);
+        self.full.store(true, Ordering::SeqCst);
+        drop(letters);
+        if self.sleeping.swap(false, Ordering::SeqCst) {
+            self.alarm.ring();
+        }
+        Ok(())
+    }
+
+    fn take(&self) -> Vec<Mail> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut letters = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        self.full.store(false, Ordering::SeqCst);
+        std::mem::take(&mut letters.queue)
+    }
+
+    /// Wakes a source: at once among the ready work when its loop runs on this thread, else by mail.
+    pub(crate) fn wake(&self, handle: Arc<WakeHandle>) {
+        // A thread that ends may wake from its own destructors, when the list is gone: it turns no loop then.
+        let here = TURNING.try_with(|turning| {
+            let turning = turning.borrow();
+            turning.iter().rev().find(|(id, _)| *id == self.id).and_then(|(_, core)| core.upgrade())
+        });
+        match here.ok().flatten() {
+            Some(core) => core.ready.borrow_mut().push_back(Ready::Wake(handle)),
+            // A loop that has ended wakes nobody.
+            None => drop(self.post(Mail::Wake(handle))),
+        }
+    }
+
+    /// No more mail from now on; what was not read is dropped, which tells its senders.
+    pub(crate) fn close(&self) {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        drop(self.take());
+    }
+}
+
+impl Reactor {
+    /// Reads the mail: wake-ups and calls from other threads.
+    pub(crate) fn drain_mail(&self) {
+        for mail in self.0.mailbox.take() {
+            match mail {
+                Mail::Wake(handle) => self.0.ready.borrow_mut().push_back(Ready::Wake(handle)),
+                Mail::Call(name, call) => {
+                    self.enter(name);
+                    self.guard(name, || call(self));
+                }
+            }
+        }
+    }
+}
+
+/// The thread-safe door to a reactor: `Send`, `Sync`, cheap to clone. It does not keep the reactor alive.
+///
+/// ```
+/// use ropewalk_reactor::Reactor;
+/// let reactor = Reactor::new()?;
+/// let remote = reactor.remote();
+/// let thread = std::thread::spawn(move || {
+///     let timers = remote.blocking_call_from_thread(|reactor| reactor.statistics().timers);
+///     remote.call_from_thread(|reactor| reactor.stop()).expect("the loop runs");
+///     timers
+/// });
+/// reactor.run()?;
+/// assert_eq!(thread.join().expect("no panic").expect("the loop ran"), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Remote(Arc<Mailbox>);
+
+/// The loop has ended: nobody will ever do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reactor has stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// Why a blocking call from a thread has no value.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockingError {
+    /// It was called on the loop's own thread, which would wait for itself for ever.
+    OnTheLoop,
+    /// The loop has ended, before or while the call waited.
+    Stopped,
+    /// The function panicked.
+    Panicked,
+}
+
+impl fmt::Display for BlockingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BlockingError::OnTheLoop => "a blocking call on the loop's own thread would wait for itself",
+            BlockingError::Stopped => "the reactor has stopped",
+            BlockingError::Panicked => "the function panicked on the loop",
+        })
+    }
+}
+
+impl std::error::Error for BlockingError {}
+
+impl Remote {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Remote {
+        Remote(mailbox)
+    }
+
+    /// Runs `call` on the loop, soon. Calls of one thread keep their order.
+    ///
+    /// # Errors
+    /// The loop has ended.
+    #[track_caller]
+    pub fn call_from_thread(&self, call: impl FnOnce(&Reactor) + Send + 'static) -> Result<(), Stopped> {
+        self.call_named(Name::here(), call)
+    }
+
+    /// [`Remote::call_from_thread`] under a name.
+    ///
+    /// # Errors
+    /// The loop has ended.
+    pub fn call_named(
+        &self,
+        name: Name,
+        call: impl FnOnce(&Reactor) + Send + 'static,
+    ) -> Result<(), Stopped> {
+        self.0.post(Mail::Call(name, Box::new(call)))
+    }
+
+    /// Runs `call` on the loop and waits for its value.
+    ///
+    /// # Errors
+    /// On the loop's own thread, when the loop has ended, or when `call` panics.
+    #[track_caller]
+    pub fn blocking_call_from_thread<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Reactor) -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        if self.0.is_home() {
+            return Err(BlockingError::OnTheLoop);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let call = move |reactor: &Reactor| {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(reactor)));
+            let (value, panic) = match outcome {
+                Ok(value) => (Ok(value), None),
+                Err(payload) => (Err(BlockingError::Panicked), Some(payload)),
+            };
+            // The waiting thread cannot leave before it has the value.
+            let _ = sender.send(value);
+            if let Some(payload) = panic {
+                // The caller learns that there was one; the loop's log says which, as for any other call.
+                std::panic::resume_unwind(payload);
+            }
+        };
+        self.call_named(Name::here(), call).map_err(|Stopped| BlockingError::Stopped)?;
+        receiver.recv().unwrap_or(Err(BlockingError::Stopped))
+    }
+}

@@ -1,0 +1,209 @@
+//! Sources: whatever the loop calls. A connection, a listener, a foreign descriptor and a task are each one entry in one
+//! slab; the entry's key is the token that the operating system gives back, and its generation makes late events harmless.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::name::Name;
+use crate::time::Time;
+
+/// What a source is known by: an index and a generation. A key of a source that is gone fits nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+/// Generations stay below this, so that no key's token is one that the driver keeps for itself.
+const GENERATION_MASK: u32 = 0x7FFF_FFFF;
+
+impl Key {
+    pub(crate) fn token(self) -> usize {
+        ((self.generation as usize) << 32) | self.index as usize
+    }
+
+    pub(crate) fn from_token(token: usize) -> Key {
+        Key { index: token as u32, generation: (token >> 32) as u32 }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}.{}", self.index, self.generation)
+    }
+}
+
+/// What the operating system said about a descriptor. Flags may come together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness(u8);
+
+impl Readiness {
+    /// Nothing.
+    pub const NONE: Readiness = Readiness(0);
+    /// There is something to read, or to accept.
+    pub const READABLE: Readiness = Readiness(1);
+    /// There is room to write.
+    pub const WRITABLE: Readiness = Readiness(2);
+    /// The peer will send no more.
+    pub const READ_CLOSED: Readiness = Readiness(4);
+    /// Nothing can be sent any more.
+    pub const WRITE_CLOSED: Readiness = Readiness(8);
+    /// The descriptor has an error to tell.
+    pub const ERROR: Readiness = Readiness(16);
+    /// Urgent data.
+    pub const PRIORITY: Readiness = Readiness(32);
+
+    /// Whether any of these flags is set.
+    #[must_use]
+    pub const fn has(self, flags: Readiness) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// Whether there is something to read.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.has(Readiness::READABLE)
+    }
+
+    /// Whether there is room to write.
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        self.has(Readiness::WRITABLE)
+    }
+
+    /// Both sets of flags.
+    #[must_use]
+    pub const fn and(self, other: Readiness) -> Readiness {
+        Readiness(self.0 | other.0)
+    }
+
+    pub(crate) fn set(&mut self, flags: Readiness, on: bool) {
+        if on {
+            self.0 |= flags.0;
+        }
+    }
+}
+
+/// One event of the driver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) key: Key,
+    pub(crate) readiness: Readiness,
+}
+
+/// What the loop calls. Nothing of the reactor is borrowed while one of these runs.
+pub trait Source {
+    /// What the watchdog calls it.
+    fn name(&self) -> Name;
+    /// Its descriptor is ready. Edge-triggered: read until a short read, write until blocked.
+    fn ready(self: Rc<Self>, readiness: Readiness) {
+        let _ = readiness;
+    }
+    /// Its deadline has passed.
+    fn due(self: Rc<Self>) {}
+    /// Its deadline passed while the loop itself was away: it is to set another, not before `until`.
+    fn put_off(self: Rc<Self>, until: Time) {
+        let _ = until;
+    }
+    /// A waker of its was used.
+    fn woken(self: Rc<Self>) {}
+    /// It asked to be flushed at the end of the turn.
+    fn flush(self: Rc<Self>) {}
+    /// The program is about to stop: come to an end politely, soon.
+    fn stopping(self: Rc<Self>) {}
+    /// The loop has ended: let go of everything.
+    fn abandoned(self: Rc<Self>) {}
+}
+
+struct Slot {
+    source: Option<Rc<dyn Source>>,
+    generation: u32,
+    next_free: u32,
+}
+
+/// All sources of one reactor.
+pub(crate) struct Sources {
+    slots: Vec<Slot>,
+    free: u32,
+    len: usize,
+}
+
+const NIL: u32 = u32::MAX;
+
+impl Sources {
+    pub(crate) fn new() -> Sources {
+        Sources { slots: Vec::new(), free: NIL, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn insert(&mut self, make: impl FnOnce(Key) -> Rc<dyn Source>) -> Key {
+        let index = if self.free == NIL {
+            self.slots.push(Slot { source: None, generation: 0, next_free: NIL });
+            u32::try_from(self.slots.len() - 1).expect("descriptors run out long before")
+        } else {
+            self.free
+        };
+        let slot = &mut self.slots[index as usize];
+        let key = Key { index, generation: slot.generation };
+        slot.source = Some(make(key));
+        self.free = slot.next_free;
+        slot.next_free = NIL;
+        self.len += 1;
+        key
+    }
+
+    pub(crate) fn find(&self, key: Key) -> Option<Rc<dyn Source>> {
+        let slot = self.slots.get(key.index as usize)?;
+        if slot.generation == key.generation { slot.source.clone() } else { None }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Rc<dyn Source>> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let source = slot.source.take()?;
+        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        slot.next_free = std::mem::replace(&mut self.free, key.index);
+        self.len -= 1;
+        Some(source)
+    }
+
+    /// Every source that is there.
+    pub(crate) fn all(&self) -> Vec<(Key, Rc<dyn Source>)> {
+        let entry = |(index, slot): (usize, &Slot)| {
+            let key = Key { index: index as u32, generation: slot.generation };
+            slot.source.clone().map(|source| (key, source))
+        };
+        self.slots.iter().enumerate().filter_map(entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Dummy;
+    impl Source for Dummy {
+        fn name(&self) -> Name {
+            Name::here()
+        }
+    }
+
+    #[test]
+    fn a_key_used_again_does_not_fit_the_old_one() {
+        let mut sources = Sources::new();
+        let first = sources.insert(|_| Rc::new(Dummy));
+        assert!(sources.remove(first).is_some());
+        let second = sources.insert(|_| Rc::new(Dummy));
+        assert_eq!(first.index, second.index);
+        assert!(sources.find(first).is_none());
+        assert!(sources.find(second).is_some());
+        assert!(sources.remove(first).is_none());
+        assert_eq!(Key::from_token(second.token()), second);
+        assert_eq!(sources.len(), 1);
+    }
+}
