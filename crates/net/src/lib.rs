@@ -1,1 +1,49 @@
-//! Placeholder head, replaced by the first commit of this floor.
+//! Protocols over connections: what one writes when bytes are all there is.
+//!
+//! ```text
+//!   endpoint string ─► listen ─► Port ── accept ──► Factory::build_protocol
+//!                                                        │
+//!   the loop ── reads ──► Protocol::data_received(&Transport, &[u8]) ── writes ──► Transport ─► one flush
+//! ```
+//!
+//! ```
+//! use ropewalk_net::{Protocol, Transport, listen};
+//! use ropewalk_reactor::Simulation;
+//!
+//! struct Echo;
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+//!         transport.write(data);
+//!     }
+//! }
+//!
+//! let simulation = Simulation::new(1);
+//! let port = listen(simulation.reactor(), &"tcp:7:interface=127.0.0.1".parse()?, || Echo)?;
+//! # let ropewalk_reactor::io::Address::Inet(address) = *port.address() else { unreachable!() };
+//! let peer = simulation.network().connect(address);
+//! simulation.advance(std::time::Duration::from_millis(10));
+//! peer.write(b"hello");
+//! simulation.advance(std::time::Duration::from_millis(10));
+//! assert_eq!(peer.take(), b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod connect;
+mod endpoint;
+mod limits;
+mod line;
+mod listen;
+mod protocol;
+mod stream;
+mod transport;
+
+pub use connect::{connect, resolve};
+pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, quote};
+pub use limits::{Admission, ConnectionLimits};
+pub use line::{LineHandler, LineReceiver, LineTransport, MAX_LENGTH};
+pub use listen::{Port, PortStatistics, ServerOptions, listen, listen_with};
+pub use protocol::{Factory, Lost, Producer, Protocol};
+pub use ropewalk_reactor::io::Address;
+pub use stream::{Flush, Stream, StreamEnd, StreamError, StreamFactory, StreamLimits, Write, stream_factory};
+pub use transport::{Transport, TransportOptions};

@@ -1,0 +1,418 @@
+//! Endpoint strings, Twisted's: `tcp:8080:interface=127.0.0.1`, `unix:/run/app.sock:mode=660`, `tcp:host=example.org:port=80`.
+//! A string becomes a value here; listening and connecting are in `listen` and `connect`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ropewalk_reactor::ListenOptions;
+
+/// Where a server listens.
+///
+/// ```
+/// use ropewalk_net::ServerEndpoint;
+/// let endpoint: ServerEndpoint = "tcp:8080:interface=127.0.0.1".parse()?;
+/// assert_eq!(endpoint.to_string(), "tcp:8080:interface=127.0.0.1");
+/// assert!("tcp:eighty".parse::<ServerEndpoint>().is_err());
+/// # Ok::<(), ropewalk_net::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEndpoint {
+    /// `tcp:PORT[:interface=IP][:backlog=N]`, and `tcp6:` for IPv6. Port 0 takes a free one.
+    Tcp {
+        /// The port.
+        port: u16,
+        /// The address to bind; all interfaces unless given.
+        interface: Option<IpAddr>,
+        /// IPv6 where no interface says so.
+        v6: bool,
+        /// Connections that may wait to be accepted.
+        backlog: u32,
+    },
+    /// `unix:PATH[:mode=OCTAL][:backlog=N]`. A socket file that nobody listens at is replaced.
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// Its permissions; 666 unless given, as in Twisted.
+        mode: u32,
+        /// Connections that may wait to be accepted.
+        backlog: u32,
+    },
+}
+
+/// Where a client connects.
+///
+/// ```
+/// use ropewalk_net::ClientEndpoint;
+/// let endpoint: ClientEndpoint = "tcp:example.org:80:timeout=5".parse()?;
+/// assert_eq!(endpoint.to_string(), "tcp:host=example.org:port=80:timeout=5");
+/// # Ok::<(), ropewalk_net::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEndpoint {
+    /// `tcp:host=H:port=P[:timeout=SECONDS]`, or `tcp:H:P`.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// For all attempts together, name resolution included; 30 s unless given.
+        timeout: Duration,
+    },
+    /// `unix:path=PATH[:timeout=SECONDS]`, or `unix:PATH`.
+    Unix {
+        /// The socket file.
+        path: PathBuf,
+        /// 30 s unless given.
+        timeout: Duration,
+    },
+}
+
+/// What is wrong with an endpoint string: one line, with what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointError(String);
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EndpointError {}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const UNIX_MODE: u32 = 0o666;
+
+impl ServerEndpoint {
+    /// The same endpoint at this interface, if the string named none: how a program binds to loopback by default.
+    #[must_use]
+    pub fn or_interface(self, address: IpAddr) -> ServerEndpoint {
+        match self {
+            ServerEndpoint::Tcp { port, interface: None, v6: false, backlog } => {
+                ServerEndpoint::Tcp { port, interface: Some(address), v6: false, backlog }
+            }
+            other => other,
+        }
+    }
+
+    /// The address to bind, of a TCP endpoint.
+    #[must_use]
+    pub fn interface(&self) -> Option<IpAddr> {
+        match self {
+            ServerEndpoint::Tcp { interface: Some(address), .. } => Some(*address),
+            ServerEndpoint::Tcp { v6: true, .. } => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            ServerEndpoint::Tcp { .. } => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            ServerEndpoint::Unix { .. } => None,
+        }
+    }
+
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.interface().is_none_or(|address| address.is_loopback())
+    }
+}
+
+impl FromStr for ServerEndpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let mut parts = Parts::parse(text)?;
+        let kind = parts.kind.clone();
+        let backlog = ListenOptions::default().backlog;
+        let endpoint = match kind.as_str() {
+            "tcp" | "tcp6" => {
+                let v6 = kind == "tcp6";
+                let port = parts.required("port", 0, "tcp:8080")?;
+                let port = parts.number(&port, "port", "a number from 0 to 65535")?;
+                let interface = parts.key("interface").map(|text| parts.address(&text, v6)).transpose()?;
+                let backlog = parts.optional_number("backlog", backlog)?;
+                ServerEndpoint::Tcp { port, interface, v6, backlog }
+            }
+            "unix" => {
+                let path = parts.required("address", 0, "unix:/run/app.sock")?.into();
+                let mode = parts.key("mode").map(|text| parts.octal(&text)).transpose()?.unwrap_or(UNIX_MODE);
+                let backlog = parts.optional_number("backlog", backlog)?;
+                ServerEndpoint::Unix { path, mode, backlog }
+            }
+            _ => return Err(parts.unknown_kind("tcp:PORT, tcp6:PORT or unix:PATH")),
+        };
+        parts.finish()?;
+        Ok(endpoint)
+    }
+}
+
+impl FromStr for ClientEndpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let mut parts = Parts::parse(text)?;
+        let kind = parts.kind.clone();
+        let endpoint = match kind.as_str() {
+            "tcp" => {
+                let host = parts.required("host", 0, "tcp:host=example.org:port=80")?;
+                let port = parts.required("port", 1, "tcp:host=example.org:port=80")?;
+                let port = parts.number(&port, "port", "a number from 0 to 65535")?;
+                let timeout = parts.timeout()?;
+                ClientEndpoint::Tcp { host, port, timeout }
+            }
+            "unix" => {
+                let path = parts.required("path", 0, "unix:path=/run/app.sock")?.into();
+                let timeout = parts.timeout()?;
+                ClientEndpoint::Unix { path, timeout }
+            }
+            _ => return Err(parts.unknown_kind("tcp:HOST:PORT or unix:PATH")),
+        };
+        parts.finish()?;
+        Ok(endpoint)
+    }
+}
+
+impl fmt::Display for ServerEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = ListenOptions::default().backlog;
+        let backlog = match self {
+            ServerEndpoint::Tcp { port, interface, v6, backlog } => {
+                let kind = if *v6 { "tcp6" } else { "tcp" };
+                write!(f, "{kind}:{port}")?;
+                if let Some(interface) = interface {
+                    write!(f, ":interface={}", quote(&interface.to_string()))?;
+                }
+                backlog
+            }
+            ServerEndpoint::Unix { path, mode, backlog } => {
+                write!(f, "unix:{}", quote(&path.to_string_lossy()))?;
+                if *mode != UNIX_MODE {
+                    write!(f, ":mode={mode:o}")?;
+                }
+                backlog
+            }
+        };
+        if *backlog == usual { Ok(()) } else { write!(f, ":backlog={backlog}") }
+    }
+}
+
+impl fmt::Display for ClientEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let timeout = match self {
+            ClientEndpoint::Tcp { host, port, timeout } => {
+                write!(f, "tcp:host={}:port={port}", quote(host))?;
+                timeout
+            }
+            ClientEndpoint::Unix { path, timeout } => {
+                write!(f, "unix:path={}", quote(&path.to_string_lossy()))?;
+                timeout
+            }
+        };
+        if *timeout == TIMEOUT { Ok(()) } else { write!(f, ":timeout={}", timeout.as_secs_f64()) }
+    }
+}
+
+/// Escapes what would end an argument: a backslash, a colon, an equals sign.
+///
+/// ```
+/// assert_eq!(ropewalk_net::quote("C:/a=b"), "C\\:/a\\=b");
+/// ```
+#[must_use]
+pub fn quote(argument: &str) -> String {
+    let mut quoted = String::with_capacity(argument.len());
+    for character in argument.chars() {
+        if matches!(character, '\\' | ':' | '=') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted
+}
+
+/// A string taken apart: its kind, positional arguments, and keyed ones. Arguments are taken out as they are understood, so
+/// that what is left over is what was mistyped.
+struct Parts {
+    text: String,
+    kind: String,
+    positional: Vec<Option<String>>,
+    keyed: Vec<(String, String)>,
+}
+
+impl Parts {
+    fn parse(text: &str) -> Result<Parts, EndpointError> {
+        let mut parts =
+            Parts { text: text.to_owned(), kind: String::new(), positional: Vec::new(), keyed: Vec::new() };
+        let mut fields: Vec<(Option<String>, String)> = vec![(None, String::new())];
+        let mut characters = text.chars();
+        while let Some(character) = characters.next() {
+            let (key, value) = fields.last_mut().expect("there is always one field");
+            match character {
+                '\\' => match characters.next() {
+                    Some(escaped) => value.push(escaped),
+                    None => return Err(parts.error("it ends in a backslash that escapes nothing")),
+                },
+                ':' => fields.push((None, String::new())),
+                '=' if key.is_none() => *key = Some(std::mem::take(value)),
+                other => value.push(other),
+            }
+        }
+        let mut fields = fields.into_iter();
+        if let Some((key, kind)) = fields.next() {
+            if key.is_some() || kind.is_empty() {
+                return Err(parts.error("it begins with the kind, as in tcp:8080 or unix:/run/app.sock"));
+            }
+            parts.kind = kind;
+        }
+        for (key, value) in fields {
+            match key {
+                Some(key) if parts.keyed.iter().any(|(known, _)| *known == key) => {
+                    return Err(parts.error(&format!("{key}= is given twice")));
+                }
+                Some(key) => parts.keyed.push((key, value)),
+                None => parts.positional.push(Some(value)),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn error(&self, what: &str) -> EndpointError {
+        EndpointError(format!("endpoint {:?}: {what}", self.text))
+    }
+
+    fn unknown_kind(&self, known: &str) -> EndpointError {
+        let what = match self.kind.as_str() {
+            "ssl" | "tls" => "TLS is not built into this version".to_owned(),
+            "systemd" | "proxy" | "haproxy" | "stdio" => {
+                format!("{}: is not built into this version", self.kind)
+            }
+            kind if kind.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return self.error(&format!("write tcp:{kind} for a port"));
+            }
+            kind => format!("there is no kind {kind:?}"),
+        };
+        self.error(&format!("{what}; write {known}"))
+    }
+
+    fn key(&mut self, name: &str) -> Option<String> {
+        let index = self.keyed.iter().position(|(key, _)| key == name)?;
+        Some(self.keyed.remove(index).1)
+    }
+
+    fn required(&mut self, name: &str, position: usize, example: &str) -> Result<String, EndpointError> {
+        let value = match self.key(name) {
+            Some(value) => Some(value),
+            None => self.positional.get_mut(position).and_then(Option::take),
+        };
+        match value {
+            Some(value) if !value.is_empty() => Ok(value),
+            _ => Err(self.error(&format!("the {name} is missing; write {example}"))),
+        }
+    }
+
+    fn number<N: FromStr>(&self, text: &str, name: &str, range: &str) -> Result<N, EndpointError> {
+        text.parse().map_err(|_| self.error(&format!("{name} {text:?} is not {range}")))
+    }
+
+    fn optional_number(&mut self, name: &str, default: u32) -> Result<u32, EndpointError> {
+        match self.key(name) {
+            Some(text) => match self.number(&text, name, "a number from 1 to 65535")? {
+                number @ 1..=65535 => Ok(number),
+                _ => Err(self.error(&format!("{name} {text:?} is not a number from 1 to 65535"))),
+            },
+            None => Ok(default),
+        }
+    }
+
+    fn octal(&self, text: &str) -> Result<u32, EndpointError> {
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(mode),
+            _ => Err(self.error(&format!("mode {text:?} is not an octal number up to 777"))),
+        }
+    }
+
+    fn address(&self, text: &str, v6: bool) -> Result<IpAddr, EndpointError> {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let address = match bare {
+            "localhost" if v6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            _ => self.number(bare, "interface", "an IP address (escape the colons of IPv6: \\:\\:1)")?,
+        };
+        if v6 && address.is_ipv4() {
+            return Err(self.error("tcp6: wants an IPv6 interface"));
+        }
+        Ok(address)
+    }
+
+    fn timeout(&mut self) -> Result<Duration, EndpointError> {
+        let Some(text) = self.key("timeout") else { return Ok(TIMEOUT) };
+        let seconds: f64 = self.number(&text, "timeout", "a number of seconds")?;
+        let positive = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero());
+        positive.ok_or_else(|| self.error(&format!("timeout {text:?} is not a number of seconds above 0")))
+    }
+
+    fn finish(self) -> Result<(), EndpointError> {
+        if let Some((key, _)) = self.keyed.first() {
+            return Err(self.error(&format!("{}: knows no {key}=", self.kind)));
+        }
+        if let Some(extra) = self.positional.iter().flatten().next() {
+            return Err(self.error(&format!("{extra:?} is one argument too many")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> Result<ServerEndpoint, String> {
+        text.parse().map_err(|error: EndpointError| error.to_string())
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in [
+            "tcp:8080",
+            "tcp:0:interface=127.0.0.1",
+            "tcp:80:backlog=5",
+            "tcp6:80",
+            "tcp6:80:interface=\\:\\:1",
+            "unix:/run/a\\:b.sock:mode=660",
+        ] {
+            assert_eq!(server(text).expect(text).to_string(), text);
+        }
+        for text in ["tcp:host=example.org:port=80", "unix:path=/x:timeout=1.5"] {
+            assert_eq!(text.parse::<ClientEndpoint>().expect(text).to_string(), text);
+        }
+        assert_eq!(
+            server("tcp:port=80:interface=localhost").unwrap().to_string(),
+            "tcp:80:interface=127.0.0.1"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (text, part) in [
+            ("", "begins with the kind"),
+            ("8080", "write tcp:8080"),
+            ("tcp", "the port is missing"),
+            ("tcp:", "the port is missing"),
+            ("tcp:http", "\"http\" is not a number from 0 to 65535"),
+            ("tcp:65536", "not a number from 0 to 65535"),
+            ("tcp:80:interface=nowhere", "not an IP address"),
+            ("tcp:80:backlog=0", "not a number from 1 to 65535"),
+            ("tcp:80:colour=red", "knows no colour="),
+            ("tcp:80:81", "one argument too many"),
+            ("tcp:80:backlog=1:backlog=2", "given twice"),
+            ("tcp6:80:interface=127.0.0.1", "IPv6"),
+            ("unix:/x:mode=999", "octal"),
+            ("ssl:443", "TLS"),
+            ("gopher:70", "no kind \"gopher\""),
+            ("tcp:80\\", "backslash"),
+        ] {
+            let error = server(text).expect_err(text);
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

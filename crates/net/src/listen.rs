@@ -1,0 +1,380 @@
+//! Listening: accepting within a budget, limits, and running out of descriptors without dying of it.
+//!
+//! One descriptor is kept in reserve. At EMFILE it is given up, the waiting connection is accepted with it, told the
+//! factory's overflow answer and closed, and the reserve is taken again; then accepting backs off for a moment.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ropewalk_reactor::io::{Address, Listener, Socket};
+use ropewalk_reactor::{
+    Deadline, Failure, Key, ListenOptions, Name, Reactor, Readiness, Share, Source, Time,
+};
+
+use crate::endpoint::ServerEndpoint;
+use crate::limits::{Admission, ConnectionLimits};
+use crate::protocol::Factory;
+use crate::transport::{Origin, OriginKind, Transport, TransportOptions};
+
+/// Connections accepted in one turn before others get theirs.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting pauses when descriptors have run out.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How to listen.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// What the watchdog, the logs and the statistics call these connections.
+    pub name: Name,
+    /// The count of connections and its limits; a clone is the same count, for several workers or listeners.
+    pub admission: Admission,
+    /// How the transports behave.
+    pub transport: TransportOptions,
+    /// Whether several workers listen at this port.
+    pub share: Share,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions {
+            name: Name::new("connection"),
+            admission: Admission::new(ConnectionLimits::default()),
+            transport: TransportOptions::default(),
+            share: Share::Alone,
+        }
+    }
+}
+
+/// A listening socket with its factory. Dropping the handle does not end it.
+#[derive(Clone)]
+pub struct Port(Rc<Listening>);
+
+struct Listening {
+    origin: Rc<Origin>,
+    key: Key,
+    listener: RefCell<Option<Listener>>,
+    factory: Rc<dyn Factory>,
+    address: Address,
+    backlog: u32,
+    /// The descriptor that is given up when there is none left.
+    reserve: Cell<Option<File>>,
+    timer: Cell<Deadline>,
+    backing_off: Cell<bool>,
+    accepted: Cell<u64>,
+    starved: Cell<u64>,
+}
+
+/// Figures of one listening socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PortStatistics {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections refused by a limit, on all sockets that share it.
+    pub refused: u64,
+    /// Times that descriptors had run out.
+    pub starved: u64,
+    /// Connections now, on all sockets that share the limit.
+    pub connections: usize,
+}
+
+/// Listens at an endpoint with the usual options.
+///
+/// ```
+/// use ropewalk_net::{Protocol, Transport, listen};
+/// use ropewalk_reactor::Reactor;
+/// struct Echo;
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+/// let reactor = Reactor::new()?;
+/// let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse()?, || Echo)?;
+/// println!("listening on {}", port.address());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The system's: the port is taken, the interface is not there, the path may not be written.
+pub fn listen(reactor: &Reactor, endpoint: &ServerEndpoint, factory: impl Factory) -> io::Result<Port> {
+    listen_with(reactor, endpoint, Rc::new(factory), ServerOptions::default())
+}
+
+/// Listens at an endpoint.
+///
+/// # Errors
+/// The system's: the port is taken, the interface is not there, the path may not be written.
+pub fn listen_with(
+    reactor: &Reactor,
+    endpoint: &ServerEndpoint,
+    factory: Rc<dyn Factory>,
+    options: ServerOptions,
+) -> io::Result<Port> {
+    let (listener, backlog) = open(reactor, endpoint, options.share)?;
+    Port::start(reactor, listener, backlog, factory, options)
+}
+
+fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Result<(Listener, u32)> {
+    match endpoint {
+        ServerEndpoint::Tcp { port, backlog, .. } => {
+            let interface = endpoint.interface().expect("a TCP endpoint has an interface");
+            let options = ListenOptions { backlog: *backlog, share };
+            let listener = reactor.listen_tcp(SocketAddr::new(interface, *port), &options)?;
+            Ok((listener, *backlog))
+        }
+        ServerEndpoint::Unix { path, mode, backlog } => {
+            remove_stale(path)?;
+            let options = ListenOptions { backlog: *backlog, share: Share::Alone };
+            let listener = reactor.listen_unix(path, &options)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+            Ok((listener, *backlog))
+        }
+    }
+}
+
+/// A socket file that was left behind by a process that died is in the way of nobody.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => match UnixStream::connect(path) {
+            Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            Err(error) => Err(error),
+        },
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path is there and is not a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Port {
+    fn start(
+        reactor: &Reactor,
+        mut listener: Listener,
+        backlog: u32,
+        factory: Rc<dyn Factory>,
+        options: ServerOptions,
+    ) -> io::Result<Port> {
+        let address = listener.local_address()?;
+        let origin = Rc::new(Origin {
+            reactor: reactor.clone(),
+            name: options.name,
+            options: options.transport,
+            kind: OriginKind::Accepted(options.admission),
+        });
+        let reserve = open_reserve().ok();
+        let mut made = None;
+        let key = reactor.add_source(|key| {
+            let listening = Rc::new(Listening {
+                origin,
+                key,
+                listener: RefCell::new(None),
+                factory,
+                address,
+                backlog,
+                reserve: Cell::new(reserve),
+                timer: Cell::new(Deadline::NONE),
+                backing_off: Cell::new(false),
+                accepted: Cell::new(0),
+                starved: Cell::new(0),
+            });
+            made = Some(Rc::clone(&listening));
+            listening
+        });
+        let port = Port(made.expect("add_source calls its argument"));
+        if let Err(error) = reactor.register_listener(&mut listener, key) {
+            reactor.remove_source(key);
+            return Err(error);
+        }
+        *port.0.listener.borrow_mut() = Some(listener);
+        port.0.factory.start_factory(reactor);
+        Ok(port)
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.0.address
+    }
+
+    /// The endpoint string with the real port: what is printed for people and scripts.
+    #[must_use]
+    pub fn endpoint(&self) -> ServerEndpoint {
+        let backlog = self.0.backlog;
+        match &self.0.address {
+            Address::Inet(address) => ServerEndpoint::Tcp {
+                port: address.port(),
+                interface: Some(address.ip()),
+                v6: address.is_ipv6(),
+                backlog,
+            },
+            Address::Unix(path) => {
+                ServerEndpoint::Unix { path: path.clone().unwrap_or_default(), mode: 0o666, backlog }
+            }
+        }
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn statistics(&self) -> PortStatistics {
+        let admission = self.0.admission();
+        PortStatistics {
+            accepted: self.0.accepted.get(),
+            refused: admission.refused(),
+            starved: self.0.starved.get(),
+            connections: admission.connections(),
+        }
+    }
+
+    /// Stops listening. Connections that stand stay; the factory is told.
+    pub fn stop_listening(&self) {
+        self.0.stop();
+    }
+}
+
+impl Listening {
+    fn admission(&self) -> &Admission {
+        match &self.origin.kind {
+            OriginKind::Accepted(admission) => admission,
+            OriginKind::Connecting(_) => unreachable!("a listener's origin accepts"),
+        }
+    }
+
+    fn stop(&self) {
+        let Some(listener) = self.listener.borrow_mut().take() else { return };
+        drop(listener);
+        drop(self.reserve.take());
+        self.origin.reactor.remove_deadline(self.timer.replace(Deadline::NONE));
+        self.origin.reactor.remove_source(self.key);
+        if let Address::Unix(Some(path)) = &self.address {
+            // Somebody else may have removed it already, or a successor listens there: both are fine.
+            remove_socket(path);
+        }
+        self.factory.stop_factory();
+    }
+
+    fn accept_some(&self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let accepted = match &*self.listener.borrow() {
+                Some(listener) => listener.accept(),
+                None => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.welcome(socket, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_out_of_descriptors(&error) => return self.starve(),
+                // The connection ended before it was accepted, or the like: the next one may be fine.
+                Err(error) => tracing::debug!(port = %self.address, "accepting: {error}"),
+            }
+        }
+        self.origin.reactor.ready_again(self.key, Readiness::READABLE);
+    }
+
+    fn welcome(&self, socket: Socket, peer: Address) {
+        if !self.admission().admit(peer.ip()) {
+            return self.turn_away(&socket);
+        }
+        let built = catch_unwind(AssertUnwindSafe(|| self.factory.build_protocol(&peer)));
+        let built = built.unwrap_or_else(|payload| {
+            tracing::error!(port = %self.address, "a factory: {}", Failure::from_panic(payload));
+            None
+        });
+        let Some(protocol) = built else {
+            return self.admission().leave(peer.ip());
+        };
+        self.accepted.set(self.accepted.get() + 1);
+        if let Err(error) = Transport::start(&self.origin, socket, peer, protocol) {
+            tracing::warn!(port = %self.address, "a connection could not be watched: {error}");
+        }
+    }
+
+    /// Says why, if the factory has words for it, and closes.
+    fn turn_away(&self, socket: &Socket) {
+        let words = self.factory.overflow();
+        if !words.is_empty() {
+            // One attempt into an empty socket buffer; whoever has none gets the close alone.
+            let _ = socket.write(words);
+        }
+    }
+
+    fn starve(&self) {
+        self.starved.set(self.starved.get() + 1);
+        if self.starved.get().is_power_of_two() {
+            tracing::warn!(port = %self.address, times = self.starved.get(), "no descriptors left: accepting backs off");
+        }
+        if let Some(reserve) = self.reserve.take() {
+            drop(reserve);
+            if let Some(listener) = &*self.listener.borrow()
+                && let Ok((socket, _)) = listener.accept()
+            {
+                self.turn_away(&socket);
+            }
+            self.reserve.set(open_reserve().ok());
+        }
+        self.backing_off.set(true);
+        let reactor = &self.origin.reactor;
+        self.timer.set(reactor.insert_deadline(reactor.now() + BACK_OFF, self.key));
+    }
+}
+
+impl Source for Listening {
+    fn name(&self) -> Name {
+        self.origin.name
+    }
+
+    fn ready(self: Rc<Self>, _readiness: Readiness) {
+        if !self.backing_off.get() {
+            self.accept_some();
+        }
+    }
+
+    fn due(self: Rc<Self>) {
+        self.backing_off.set(false);
+        let reserve = self.reserve.take().or_else(|| open_reserve().ok());
+        self.reserve.set(reserve);
+        self.accept_some();
+    }
+
+    fn put_off(self: Rc<Self>, until: Time) {
+        self.timer.set(self.origin.reactor.insert_deadline(until, self.key));
+    }
+
+    fn stopping(self: Rc<Self>) {
+        self.stop();
+    }
+
+    fn abandoned(self: Rc<Self>) {
+        self.stop();
+    }
+}
+
+fn open_reserve() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(
+            rustix::io::Errno::MFILE
+                | rustix::io::Errno::NFILE
+                | rustix::io::Errno::NOBUFS
+                | rustix::io::Errno::NOMEM
+        )
+    )
+}
+
+fn remove_socket(path: &PathBuf) {
+    if UnixStream::connect(path).is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+}

@@ -1,0 +1,139 @@
+//! `Protocol` and `Factory`: what a user writes for the lowest face. The transport calls them; they never call each other.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use ropewalk_reactor::Reactor;
+use ropewalk_reactor::io::Address;
+
+use crate::Transport;
+
+/// One connection's behaviour. The loop calls it, one method at a time; a transport's methods never call it back.
+///
+/// ```
+/// use ropewalk_net::{Protocol, Transport};
+///
+/// struct Echo;
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+/// ```
+///
+/// The last three methods are optional powers: they belong to [`Transport::set_deadline`], to
+/// [`ropewalk_reactor::Reactor::announce_stop`] and to [`Transport::waker`].
+pub trait Protocol: 'static {
+    /// The connection stands.
+    fn connection_made(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// Bytes have arrived, in whatever pieces the network cut them.
+    fn data_received(&mut self, transport: &Transport, data: &[u8]);
+
+    /// The peer sends no more, but may still read. Unless overridden, the connection closes once all output is sent.
+    fn read_ended(&mut self, transport: &Transport) {
+        transport.lose_connection();
+    }
+
+    /// The connection is gone; nothing is called after this.
+    fn connection_lost(&mut self, transport: &Transport, lost: &Lost) {
+        let _ = (transport, lost);
+    }
+
+    /// The deadline that the protocol has set has passed. Unless overridden, the connection is aborted.
+    fn timed_out(&mut self, transport: &Transport) {
+        transport.abort(Lost::TimedOut("idle"));
+    }
+
+    /// The program is about to stop. Unless overridden, the connection closes once all output is sent.
+    fn stopping(&mut self, transport: &Transport) {
+        transport.lose_connection();
+    }
+
+    /// A waker of this transport was used.
+    fn woken(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+}
+
+/// Makes protocols, one per connection. Any function that returns a protocol is a factory.
+///
+/// ```
+/// # use ropewalk_net::{Protocol, Transport, Factory};
+/// # struct Echo;
+/// # impl Protocol for Echo { fn data_received(&mut self, t: &Transport, d: &[u8]) { t.write(d); } }
+/// fn takes(_: impl Factory) {}
+/// takes(|| Echo);
+/// ```
+pub trait Factory: 'static {
+    /// The protocol for a new connection; `None` refuses it.
+    fn build_protocol(&self, peer: &Address) -> Option<Box<dyn Protocol>>;
+
+    /// Before the first connection, once.
+    fn start_factory(&self, reactor: &Reactor) {
+        let _ = reactor;
+    }
+
+    /// After listening has ended, once.
+    fn stop_factory(&self) {}
+
+    /// What a connection beyond a limit is told before it is closed.
+    fn overflow(&self) -> &[u8] {
+        b""
+    }
+}
+
+impl<P: Protocol, F: Fn() -> P + 'static> Factory for F {
+    fn build_protocol(&self, _peer: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self()))
+    }
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Lost {
+    /// This side closed it, and everything written was handed to the system.
+    Closed,
+    /// The peer ended it in an orderly way.
+    Ended,
+    /// This side broke it off.
+    Aborted,
+    /// It broke: a reset, an unreachable network.
+    Broken(Arc<io::Error>),
+    /// A deadline passed; the text says which.
+    TimedOut(&'static str),
+    /// The protocol panicked.
+    Panicked,
+    /// The reactor has stopped.
+    Stopped,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Closed => f.write_str("closed by this side"),
+            Lost::Ended => f.write_str("ended by the peer"),
+            Lost::Aborted => f.write_str("aborted by this side"),
+            Lost::Broken(error) => write!(f, "broken: {error}"),
+            Lost::TimedOut(which) => write!(f, "timed out: {which}"),
+            Lost::Panicked => f.write_str("the protocol panicked"),
+            Lost::Stopped => f.write_str("the reactor has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for Lost {}
+
+/// Something that makes data for a transport and can be held back. See [`Transport::register_producer`].
+pub trait Producer: 'static {
+    /// The transport has more than enough to send: stop writing.
+    fn pause_producing(&self);
+    /// There is room again.
+    fn resume_producing(&self);
+    /// The connection is gone.
+    fn stop_producing(&self) {}
+}

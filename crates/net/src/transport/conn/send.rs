@@ -1,0 +1,152 @@
+//! The output's way out: sending, water marks, stalls, and what waits for the last byte. The loop calls it after a callback and
+//! when the turn flushes.
+
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ropewalk_reactor::Readiness;
+use ropewalk_reactor::io::Socket;
+
+use super::{Conn, LINGER, Sent, flag};
+use crate::protocol::Lost;
+
+impl Conn {
+    /// After a callback: sends, closes, shuts, goes on reading.
+    pub(super) fn settle(self: &Rc<Self>) {
+        if self.has(flag::CLOSED) {
+            return;
+        }
+        if self.has(flag::ABORTING) {
+            let lost = self.if_rare(|rare| rare.lost.take()).flatten().unwrap_or(Lost::Aborted);
+            if self.has(flag::CONNECTING) {
+                return self.discard();
+            }
+            // After lingering there is nothing left to take back; a reset could still overtake the answer.
+            if !matches!(lost, Lost::Ended | Lost::Broken(_) | Lost::Closed) {
+                self.with_socket(Socket::set_reset_on_close);
+            }
+            return self.close(&lost);
+        }
+        self.send();
+        if !self.has(flag::ABORTING | flag::CLOSED) && !self.has_output() {
+            self.drained();
+        }
+        if self.has(flag::ABORTING) && !self.has(flag::CLOSED) {
+            self.settle();
+        }
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        let output = self.output.take();
+        let has = output.is_some();
+        self.output.set(output);
+        has
+    }
+
+    /// Everything is sent: what was waiting for that happens now.
+    pub(super) fn drained(self: &Rc<Self>) {
+        if self.has(flag::SHUT | flag::LINGER) && !self.has(flag::SHUT_DONE) {
+            self.set(flag::SHUT_DONE);
+            // Failing means that the peer is gone already, which reading will tell.
+            let _ = self.with_socket(|socket| socket.shutdown(Shutdown::Write));
+            if self.has(flag::LINGER) {
+                self.clear(flag::PAUSED | flag::MANUAL);
+                self.arm(Some(self.origin.reactor.now() + LINGER));
+                self.origin.reactor.ready_again(self.key, Readiness::READABLE.and(Readiness::READ_CLOSED));
+            }
+        }
+        if self.has(flag::SHUT_DONE) && self.has(flag::READ_ENDED) && !self.has(flag::END_UNTOLD) {
+            return self.close(&Lost::Ended);
+        }
+        if self.has(flag::CLOSING) && (!self.has(flag::LINGER) || self.has(flag::READ_ENDED)) {
+            let lost = if self.has(flag::READ_ENDED) { Lost::Ended } else { Lost::Closed };
+            self.close(&lost);
+        }
+    }
+
+    pub(super) fn send(self: &Rc<Self>) {
+        if self.has(flag::CONNECTING | flag::BLOCKED) {
+            return self.hold_back();
+        }
+        let Some(mut output) = self.output.take() else { return };
+        match self.with_socket(|socket| output.send(socket)) {
+            Some(Sent::All(count)) => {
+                self.sent.set(self.sent.get() + count as u64);
+                output.give_back();
+                self.unblocked();
+            }
+            Some(Sent::Blocked(count)) => {
+                self.sent.set(self.sent.get() + count as u64);
+                let low = output.len() <= self.origin.options.low_water_bytes;
+                self.output.set(Some(output));
+                self.set(flag::BLOCKED);
+                if count > 0 {
+                    self.stall_begins();
+                }
+                if low { self.relieve() } else { self.hold_back() }
+            }
+            Some(Sent::Failed(error)) => {
+                output.give_back();
+                self.abort(Lost::Broken(Arc::new(error)));
+            }
+            None => output.give_back(),
+        }
+        if self.has(flag::BLOCKED) && self.if_rare(|rare| rare.stalls_at).flatten().is_none() {
+            self.stall_begins();
+        }
+    }
+
+    /// Above high water the producer is told to stop.
+    pub(super) fn hold_back(&self) {
+        if self.has(flag::FULL) && !self.has(flag::HELD) {
+            let producer = self.if_rare(|rare| rare.producer.clone());
+            if let Some(producer) = producer.flatten() {
+                self.set(flag::HELD);
+                producer.pause_producing();
+            }
+        }
+    }
+
+    /// At low water it is told to go on, and whoever awaits a write is woken.
+    pub(super) fn relieve(&self) {
+        if !self.has(flag::FULL) {
+            return;
+        }
+        self.clear(flag::FULL);
+        self.wake_waiting();
+        let producer = self.if_rare(|rare| rare.producer.clone());
+        if let Some(producer) = producer.flatten()
+            && self.has(flag::HELD)
+        {
+            self.clear(flag::HELD);
+            producer.resume_producing();
+        }
+    }
+
+    pub(super) fn stall_begins(&self) {
+        if let Some(patience) = self.origin.options.write_stall {
+            let now = self.origin.reactor.now();
+            let first = self.with_rare(|rare| rare.stalls_at.replace(now + patience).is_none());
+            if first {
+                // The protocol's own deadline is in the wheel: remember it beside the stall's.
+                let until = self.origin.reactor.deadline_time(self.timer.get());
+                self.with_rare(|rare| rare.until = until);
+            }
+            let until = self.with_rare(|rare| rare.until);
+            self.set_deadline(until);
+        }
+    }
+
+    pub(super) fn unblocked(&self) {
+        if !self.has(flag::RARE) {
+            return self.relieve();
+        }
+        let stalled = self.if_rare(|rare| rare.stalls_at.take().map(|_| rare.until.take()));
+        if let Some(until) = stalled.flatten() {
+            self.arm(until);
+        }
+        self.wake_waiting();
+        self.relieve();
+    }
+}

@@ -1,0 +1,276 @@
+//! `Transport`: what a protocol holds of its connection. Its methods never call the protocol: what they ask for takes effect
+//! after the callback that runs has returned. The state and the loop's side are in `conn`.
+
+mod conn;
+mod output;
+
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use ropewalk_reactor::io::{Address, Socket};
+use ropewalk_reactor::{Key, Name, Reactor, Time};
+
+pub(crate) use conn::{Conn, Origin, OriginKind};
+
+use crate::protocol::{Lost, Producer, Protocol};
+
+/// One connection: a cheap clone that does not keep the descriptor open.
+#[derive(Clone)]
+pub struct Transport(pub(crate) Rc<Conn>);
+
+/// How a transport behaves; given with the endpoint.
+#[derive(Clone, Debug)]
+pub struct TransportOptions {
+    /// From this many unsent bytes on, the producer is paused and [`Transport::is_full`] holds. 64 KiB.
+    pub high_water_bytes: usize,
+    /// At this many unsent bytes or fewer, it is resumed. 16 KiB.
+    pub low_water_bytes: usize,
+    /// A connection that takes none of what is to be sent for so long is broken off. 60 s.
+    pub write_stall: Option<Duration>,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        TransportOptions {
+            high_water_bytes: 64 * 1024,
+            low_water_bytes: 16 * 1024,
+            write_stall: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Transport {
+    /// Queues bytes to be sent, in order. After [`Transport::lose_connection`] they are ignored.
+    pub fn write(&self, data: &[u8]) {
+        self.0.write_with(|out| out.extend_from_slice(data));
+    }
+
+    /// Lets an encoder append to the output buffer itself. It must only append.
+    pub fn write_with(&self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.0.write_with(encode);
+    }
+
+    /// Queues several pieces.
+    pub fn write_sequence<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) {
+        self.0.write_with(|out| pieces.into_iter().for_each(|piece| out.extend_from_slice(piece)));
+    }
+
+    /// Sends bytes that many connections share, without copying them. Sent at once when nothing waits in front.
+    pub fn write_shared(&self, data: &Rc<[u8]>) {
+        self.0.write_shared(data);
+    }
+
+    /// Bytes that wait to be sent.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.0.buffered()
+    }
+
+    /// Whether more waits to be sent than is good: a writer should wait (see [`Transport::poll_writable`]).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    /// Waits until the output is at low water, or the connection is gone.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_full() && !self.is_disconnected() {
+            self.0.wake_on_progress(context.waker());
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Waits until everything written is handed to the system, or the connection is gone.
+    pub fn poll_drained(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.buffered() > 0 && !self.is_disconnected() {
+            self.0.wake_on_progress(context.waker());
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Registers who makes the data, to be paused at high water and resumed at low water. A second one is a mistake of the
+    /// program and replaces the first.
+    pub fn register_producer(&self, producer: Rc<dyn Producer>) {
+        self.0.register_producer(producer);
+    }
+
+    /// The producer has made all of its data.
+    pub fn unregister_producer(&self) {
+        self.0.unregister_producer();
+    }
+
+    /// Stops reading. What the protocol leaves of the bytes it was just given is its own business; see
+    /// [`Transport::unread`].
+    pub fn pause_reading(&self) {
+        self.0.pause_reading();
+    }
+
+    /// Reads again, from the next turn on.
+    pub fn resume_reading(&self) {
+        self.0.resume_reading();
+    }
+
+    /// Whether reading is paused.
+    #[must_use]
+    pub fn is_reading_paused(&self) -> bool {
+        self.0.is_reading_paused()
+    }
+
+    /// Hands back the tail of the bytes that `data_received` was given: they come again, first, after reading is resumed
+    /// or the protocol has switched. At most one read's worth can ever be outstanding.
+    pub fn unread(&self, data: &[u8]) {
+        self.0.unread(data);
+    }
+
+    /// Closes the connection once everything written is sent. Nothing more is read.
+    pub fn lose_connection(&self) {
+        self.0.lose_connection(false);
+    }
+
+    /// The same for a peer that may still be sending: after the output its bytes are read and thrown away for a moment, so
+    /// that a reset does not overtake the last answer (RFC 9112 section 9.6).
+    pub fn lose_connection_lingering(&self) {
+        self.0.lose_connection(true);
+    }
+
+    /// Ends this side's direction once everything written is sent; reading goes on.
+    pub fn lose_write_connection(&self) {
+        self.0.lose_write_connection();
+    }
+
+    /// Breaks the connection off at once: what waits is thrown away and the peer gets a reset.
+    pub fn abort_connection(&self) {
+        self.abort(Lost::Aborted);
+    }
+
+    /// Breaks it off for a reason that `connection_lost` is told.
+    pub fn abort(&self, lost: Lost) {
+        self.0.abort(lost);
+    }
+
+    /// Hands the connection to another protocol after this callback: STARTTLS, an upgrade. Bytes that the old one did
+    /// not consume ([`Transport::unread`]) are the new one's first, after its `connection_made`. The old one is dropped
+    /// without `connection_lost`.
+    pub fn switch(&self, next: Box<dyn Protocol>) {
+        self.0.switch(next);
+    }
+
+    /// Sets when [`Protocol::timed_out`] is called; `None` means never. Later than before costs one store.
+    pub fn set_deadline(&self, at: Option<Time>) {
+        self.0.set_deadline(at);
+    }
+
+    /// A waker that calls [`Protocol::woken`], usable from any thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.reactor().waker(self.0.key)
+    }
+
+    /// Asks for [`Protocol::woken`] among the ready work.
+    pub fn wake(&self) {
+        self.reactor().wake(self.0.key);
+    }
+
+    /// Whether the connection is gone.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Whether the connection is being closed or is gone: what is written now goes nowhere.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    /// Whether the peer has ended its direction.
+    #[must_use]
+    pub fn is_read_ended(&self) -> bool {
+        self.0.is_read_ended()
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn peer(&self) -> Address {
+        self.0.peer()
+    }
+
+    /// This side's address; `None` once the connection is gone.
+    #[must_use]
+    pub fn host(&self) -> Option<Address> {
+        self.0.with_socket(|socket| socket.local_address().ok()).flatten()
+    }
+
+    /// The reactor.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.0.origin.reactor
+    }
+
+    /// The connection's identity: never that of another one of this reactor.
+    #[must_use]
+    pub fn id(&self) -> Key {
+        self.0.key
+    }
+
+    /// What kind of connection it is called.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        self.0.origin.name
+    }
+
+    /// Connections that stand now under the limits of the listener that accepted this one, itself included; 1 for a
+    /// connection that was made from here.
+    #[must_use]
+    pub fn siblings(&self) -> usize {
+        match &self.0.origin.kind {
+            OriginKind::Accepted(admission) => admission.connections(),
+            OriginKind::Connecting(_) => 1,
+        }
+    }
+
+    /// Bytes received and sent so far.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        self.0.traffic()
+    }
+
+    /// Turns Nagle's algorithm off or on; connections begin with it off.
+    ///
+    /// # Errors
+    /// The system's, or not connected.
+    pub fn set_nodelay(&self, nodelay: bool) -> std::io::Result<()> {
+        let unconnected = || Err(std::io::ErrorKind::NotConnected.into());
+        self.0.with_socket(|socket| socket.set_nodelay(nodelay)).unwrap_or_else(unconnected)
+    }
+
+    /// Reads by hand, for a protocol that has taken readiness over; see [`Transport::set_manual`]. `WouldBlock` means that
+    /// [`Protocol::woken`] will be called when there is more: read until then before waiting.
+    pub(crate) fn read(&self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into)
+    }
+
+    /// From now on the loop does not read: readiness calls [`Protocol::woken`], and the protocol reads by itself.
+    pub(crate) fn set_manual(&self) {
+        self.0.set_manual();
+    }
+
+    /// Whether the callback that runs has switched to another protocol: what it does not consume it must hand back.
+    pub(crate) fn is_switched(&self) -> bool {
+        self.0.is_switched()
+    }
+
+    pub(crate) fn start(
+        origin: &Rc<Origin>,
+        socket: Socket,
+        peer: Address,
+        protocol: Box<dyn Protocol>,
+    ) -> std::io::Result<Transport> {
+        Conn::start(origin, socket, peer, protocol).map(Transport)
+    }
+}

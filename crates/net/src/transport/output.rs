@@ -1,0 +1,277 @@
+//! What waits to be sent on one connection: bytes in a pooled buffer, and shared pieces that many connections send. An idle
+//! connection has none of it. The transport owns an `Outbox` from the first write until everything is drained.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use ropewalk_reactor::io::Socket;
+
+/// Outboxes kept for the next write; more are freed.
+const POOL_MAX: usize = 32;
+/// A buffer that has grown beyond this is freed rather than kept.
+const KEEP_BYTES_MAX: usize = 64 * 1024;
+/// Likewise a queue of more pieces than this.
+const KEEP_PIECES_MAX: usize = 256;
+/// What a fresh buffer holds: a head and a small body.
+const FRESH_BYTES: usize = 4 * 1024;
+/// Shared pieces smaller than this are copied: cheaper than a vector entry of their own.
+const COPY_BYTES_MAX: usize = 256;
+/// Pieces handed to one `writev`.
+const PIECES_MAX: usize = 16;
+
+enum Piece {
+    Owned(Vec<u8>),
+    Shared(Rc<[u8]>),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Owned(bytes) => bytes,
+            Piece::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Bytes in the order in which they were written: `first`, then `rest`.
+#[derive(Default)]
+pub(super) struct Outbox {
+    first: Vec<u8>,
+    rest: VecDeque<Piece>,
+    /// How much of the very first piece is sent.
+    sent: usize,
+    len: usize,
+}
+
+/// What one attempt to send came to.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// Everything is handed to the system.
+    All(usize),
+    /// The system takes no more for now.
+    Blocked(usize),
+    Failed(io::Error),
+}
+
+#[allow(clippy::vec_box, reason = "the box is what an idle connection does without: it is kept, too")]
+mod pool {
+    use super::{Outbox, RefCell};
+
+    thread_local! {
+        pub(super) static POOL: RefCell<Vec<Box<Outbox>>> = const { RefCell::new(Vec::new()) };
+    }
+}
+
+impl Outbox {
+    pub(super) fn take() -> Box<Outbox> {
+        let pooled = pool::POOL.with(|pool| pool.borrow_mut().pop());
+        pooled.unwrap_or_else(|| {
+            let first = Vec::with_capacity(FRESH_BYTES);
+            Box::new(Outbox { first, ..Outbox::default() })
+        })
+    }
+
+    /// Gives an outbox back; what it still holds is dropped.
+    pub(super) fn give_back(mut self: Box<Self>) {
+        if self.first.capacity() > KEEP_BYTES_MAX || self.rest.capacity() > KEEP_PIECES_MAX {
+            return;
+        }
+        self.first.clear();
+        self.rest.clear();
+        (self.sent, self.len) = (0, 0);
+        pool::POOL.with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOL_MAX {
+                pool.push(self);
+            }
+        });
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn write(&mut self, data: &[u8]) {
+        self.write_with(|out| out.extend_from_slice(data));
+    }
+
+    /// Lets an encoder append. It may only append.
+    pub(super) fn write_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let out = match self.rest.back_mut() {
+            None => &mut self.first,
+            Some(Piece::Owned(bytes)) => bytes,
+            Some(Piece::Shared(_)) => {
+                self.rest.push_back(Piece::Owned(Vec::new()));
+                match self.rest.back_mut() {
+                    Some(Piece::Owned(bytes)) => bytes,
+                    _ => return,
+                }
+            }
+        };
+        let before = out.len();
+        encode(out);
+        debug_assert!(out.len() >= before, "an encoder only appends");
+        self.len += out.len() - before;
+    }
+
+    pub(super) fn write_shared(&mut self, data: &Rc<[u8]>, from: usize) {
+        if data.len() - from <= COPY_BYTES_MAX {
+            return self.write(&data[from..]);
+        }
+        if from > 0 {
+            // The beginning of a shared piece was sent directly: only a first piece can be partly sent.
+            debug_assert!(self.len == 0, "pieces in front are sent first");
+            self.sent = from;
+        }
+        self.len += data.len() - from;
+        self.rest.push_back(Piece::Shared(Rc::clone(data)));
+    }
+
+    /// Sends what the socket takes.
+    pub(super) fn send(&mut self, socket: &Socket) -> Sent {
+        let mut total = 0;
+        while self.len > 0 {
+            let (attempted, outcome) = self.send_once(socket);
+            match outcome {
+                Ok(count) => {
+                    total += count;
+                    self.advance(count);
+                    if count < attempted {
+                        return Sent::Blocked(total);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked(total),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Sent::Failed(error),
+            }
+        }
+        Sent::All(total)
+    }
+
+    fn send_once(&self, socket: &Socket) -> (usize, io::Result<usize>) {
+        if self.rest.is_empty() {
+            let bytes = &self.first[self.sent..];
+            return (bytes.len(), socket.write(bytes));
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+        let mut count = 0;
+        let mut attempted = 0;
+        let mut skip = self.sent;
+        let first = (!self.first.is_empty()).then_some(self.first.as_slice());
+        for bytes in first.into_iter().chain(self.rest.iter().map(Piece::bytes)).take(PIECES_MAX) {
+            let bytes = &bytes[std::mem::take(&mut skip)..];
+            slices[count] = IoSlice::new(bytes);
+            count += 1;
+            attempted += bytes.len();
+        }
+        let outcome =
+            if count == 1 { socket.write(&slices[0]) } else { socket.write_vectored(&slices[..count]) };
+        (attempted, outcome)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.len -= count;
+        self.sent += count;
+        if !self.first.is_empty() {
+            if self.sent < self.first.len() {
+                return forget_sent(&mut self.first, &mut self.sent);
+            }
+            self.sent -= self.first.len();
+            self.first.clear();
+        }
+        while let Some(piece) = self.rest.front_mut() {
+            let len = piece.bytes().len();
+            if self.sent < len {
+                if let Piece::Owned(bytes) = piece {
+                    forget_sent(bytes, &mut self.sent);
+                }
+                return;
+            }
+            self.sent -= len;
+            self.rest.pop_front();
+        }
+    }
+}
+
+/// Drops the sent beginning of a buffer once it is the greater half: a writer that always keeps a little unsent would
+/// otherwise grow it for ever. Each byte that is moved was paid for by one that was sent.
+fn forget_sent(bytes: &mut Vec<u8>, sent: &mut usize) {
+    if *sent >= FRESH_BYTES && *sent * 2 >= bytes.len() {
+        bytes.drain(..*sent);
+        *sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while outbox.len() > 0 {
+            let mut skip = outbox.sent;
+            let all: Vec<u8> = std::iter::once(outbox.first.as_slice())
+                .filter(|first| !first.is_empty())
+                .chain(outbox.rest.iter().map(Piece::bytes))
+                .flat_map(|piece| piece[std::mem::take(&mut skip)..].to_vec())
+                .collect();
+            assert_eq!(all.len(), outbox.len());
+            let count = step.min(all.len());
+            out.extend_from_slice(&all[..count]);
+            outbox.advance(count);
+        }
+        out
+    }
+
+    #[test]
+    fn order_is_kept_whatever_the_pieces_and_however_they_are_sent() {
+        let shared: Rc<[u8]> = vec![b's'; 1000].into();
+        let small: Rc<[u8]> = b"small".to_vec().into();
+        for step in [1, 7, 999, 1000, 1001, 5000] {
+            let mut outbox = Outbox::take();
+            let mut expected = Vec::new();
+            for round in 0..3u8 {
+                outbox.write(b"head");
+                outbox.write_shared(&shared, 0);
+                outbox.write_shared(&small, 0);
+                outbox.write(&[round; 3]);
+                for piece in [b"head".as_slice(), &shared, &small, &[round; 3]] {
+                    expected.extend_from_slice(piece);
+                }
+            }
+            assert_eq!(drain(&mut outbox, step), expected, "in steps of {step}");
+            outbox.give_back();
+        }
+    }
+
+    /// A reader that is always a little behind: 1 KiB unsent, 64 MiB in all.
+    #[test]
+    fn a_buffer_that_is_never_quite_drained_does_not_grow() {
+        for shared_first in [false, true] {
+            let mut outbox = Outbox::take();
+            if shared_first {
+                outbox.write_shared(&vec![0; 1000].into(), 0);
+            }
+            outbox.write(&[0; 1024]);
+            for _ in 0..64 * 1024 {
+                outbox.write(&[1; 1024]);
+                outbox.advance(1024);
+            }
+            let held = |bytes: &Vec<u8>| bytes.capacity();
+            let rest: usize = outbox.rest.iter().map(|piece| piece.bytes().len()).sum();
+            assert!(held(&outbox.first) + rest < KEEP_BYTES_MAX, "{} and {rest}", held(&outbox.first));
+        }
+    }
+
+    #[test]
+    fn a_shared_piece_may_begin_in_its_middle() {
+        let shared: Rc<[u8]> = (0..=255).cycle().take(2000).collect::<Vec<u8>>().into();
+        let mut outbox = Outbox::take();
+        outbox.write_shared(&shared, 700);
+        outbox.write(b"tail");
+        assert_eq!(drain(&mut outbox, 333), [&shared[700..], b"tail"].concat());
+    }
+}
