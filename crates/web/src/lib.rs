@@ -1,1 +1,61 @@
-//! Placeholder head, replaced by the first commit of this floor.
+//! HTTP: a server, a router, and answers in whatever form they come.
+//!
+//! ```text
+//!  bytes ─► wire::http1 ─► Request ─► Router ─► handler ─► value | Response | future | stream | Responder
+//!                             ▲                                             │
+//!                             └── the exchange: one slot for one answer ◄───┘ ─► bytes
+//! ```
+//!
+//! ```
+//! use ropewalk_net::listen;
+//! use ropewalk_reactor::Simulation;
+//! use ropewalk_web::{Request, Router, Site};
+//!
+//! let simulation = Simulation::new(1);
+//! let site = Site::new(Router::new().get("/hello/{name}", |request: Request| {
+//!     format!("Hello, {}!", request.param("name").unwrap_or_default())
+//! }));
+//! let port = listen(simulation.reactor(), &"tcp:80:interface=127.0.0.1".parse()?, site)?;
+//! # let ropewalk_net::Address::Inet(address) = *port.address() else { unreachable!() };
+//! let client = simulation.network().connect(address);
+//! simulation.advance(std::time::Duration::from_millis(10));
+//! client.write(b"GET /hello/World HTTP/1.1\r\nHost: example.org\r\n\r\n");
+//! simulation.advance(std::time::Duration::from_millis(10));
+//! assert!(client.text().ends_with("\r\n\r\nHello, World!"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod access;
+mod answer;
+mod exchange;
+mod files;
+mod inbound;
+mod limits;
+mod proxy;
+pub mod push;
+mod request;
+mod responder;
+mod response;
+mod router;
+mod server;
+mod site;
+
+pub use access::{AccessObserver, AccessRecord, CombinedLog, STATUS_CLIENT_GONE};
+pub use answer::{Answer, IntoAnswer, IntoResponse, marker};
+pub use files::Files;
+pub use inbound::BodyError;
+pub use limits::{Limits, SiteStatistics};
+pub use proxy::{NetworkError, TrustedProxies};
+pub use request::Request;
+pub use responder::Responder;
+pub use response::{Body, ByteStream, Response};
+pub use router::{Handler, RouteError, Router, handler};
+pub use site::{Site, SiteHandle};
+
+/// Compares secrets in a time that does not tell where they differ.
+#[must_use]
+pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
+    let differs = left.iter().zip(right).fold(0, |differs, (left, right)| differs | (left ^ right));
+    std::hint::black_box(differs) == 0 && left.len() == right.len()
+}

@@ -1,0 +1,412 @@
+//! One request and its answer: the state that the connection, the request, and a responder share. The answer is a slot of
+//! this, not of the `Request` value, so that a request cannot be forgotten, and a late write cannot reach the next one.
+//!
+//! The connection takes an exchange from the site's spares, fills the head in place, and gives it back when nobody else
+//! holds it: a request that is answered at once allocates nothing.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ropewalk_net::{Lost, Transport};
+use ropewalk_reactor::{Failure, Firing, Time};
+use ropewalk_wire::http1::{self, BodyEncoder, Head, Length, Version};
+
+use crate::inbound::{BodyError, Inbound};
+use crate::response::{Body, Response};
+use crate::site::SiteCore;
+
+/// Where an answer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing is sent.
+    Waiting,
+    /// The head is sent, the body is not finished.
+    Streaming,
+    /// All of it is handed to the transport.
+    Finished,
+    /// The connection was lost before.
+    Lost,
+}
+
+pub(crate) struct Exchange {
+    pub(crate) head: Head,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) site: Option<Rc<SiteCore>>,
+    pub(crate) started: Time,
+    pub(crate) stage: Cell<Stage>,
+    pub(crate) status: Cell<u16>,
+    pub(crate) sent: Cell<u64>,
+    pub(crate) close: Cell<bool>,
+    /// The handler means to wait: no deadline for its answer.
+    pub(crate) patient: Cell<bool>,
+    /// A responder was taken, so that returning nothing is no answer.
+    pub(crate) responders: Cell<u32>,
+    pub(crate) encoder: RefCell<Option<BodyEncoder>>,
+    pub(crate) inbound: RefCell<Inbound>,
+    /// Anything was written into `inbound`: most requests have no body, and leave it as it was.
+    pub(crate) inbound_used: Cell<bool>,
+    pub(crate) waiters: RefCell<Vec<Firing<()>>>,
+    /// Somebody was told that the client has left, so that letting go of the request is what one would do.
+    pub(crate) warned: Cell<bool>,
+    /// A whole answer that a responder gave, for the connection to send.
+    pub(crate) given: RefCell<Option<Box<Response>>>,
+    /// The answer is a stream of which nobody knows the end.
+    pub(crate) endless: Cell<bool>,
+}
+
+/// What the connection still has to do for an answer.
+pub(crate) enum Rest {
+    Nothing,
+    Stream(std::pin::Pin<Box<dyn crate::response::ByteStream>>),
+    Takeover(Box<dyn ropewalk_net::Protocol>),
+}
+
+impl Exchange {
+    pub(crate) fn new() -> Exchange {
+        Exchange {
+            head: Head::new(),
+            transport: None,
+            site: None,
+            started: Time::START,
+            stage: Cell::new(Stage::Waiting),
+            status: Cell::new(0),
+            sent: Cell::new(0),
+            close: Cell::new(false),
+            patient: Cell::new(false),
+            responders: Cell::new(0),
+            encoder: RefCell::new(None),
+            inbound: RefCell::default(),
+            inbound_used: Cell::new(false),
+            waiters: RefCell::default(),
+            warned: Cell::new(false),
+            given: RefCell::default(),
+            endless: Cell::new(false),
+        }
+    }
+
+    /// Makes it fit for the next request.
+    pub(crate) fn reset(&mut self) {
+        self.head.clear();
+        self.transport = None;
+        self.site = None;
+        self.stage.set(Stage::Waiting);
+        self.status.set(0);
+        self.sent.set(0);
+        self.close.set(false);
+        self.patient.set(false);
+        self.responders.set(0);
+        *self.encoder.get_mut() = None;
+        if self.inbound_used.replace(false) {
+            *self.inbound.get_mut() = Inbound::default();
+        }
+        self.waiters.get_mut().clear();
+        self.warned.set(false);
+        self.given.get_mut().take();
+        self.endless.set(false);
+    }
+
+    /// Whose exchange it is, told when its head is complete or refused.
+    pub(crate) fn belongs_to(&mut self, transport: &Transport, site: &Rc<SiteCore>) {
+        self.started = transport.reactor().now();
+        self.transport = Some(transport.clone());
+        self.site = Some(Rc::clone(site));
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        self.transport
+            .as_ref()
+            .expect("set when the head was complete, before anybody else sees the exchange")
+    }
+
+    pub(crate) fn site(&self) -> &Rc<SiteCore> {
+        self.site.as_ref().expect("set when the head was complete, before anybody else sees the exchange")
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage.get(), Stage::Finished | Stage::Lost)
+    }
+
+    /// Whether the connection closes after this answer.
+    pub(crate) fn closes(&self) -> bool {
+        self.close.get() || !self.head.keep_alive() || self.site().is_draining()
+    }
+
+    /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
+    pub(crate) fn respond(&self, response: Response) -> Rest {
+        debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
+        let response = if is_plain(&response) { response } else { self.fit(response) };
+        if response.close {
+            self.close.set(true);
+        }
+        let body_follows = http1::body_allowed(self.head.method(), response.status);
+        let length = self.length_of(&response);
+        let whole = match &response.body {
+            Body::Static(bytes) if body_follows => bytes,
+            Body::Bytes(bytes) if body_follows => bytes.as_slice(),
+            _ => &[],
+        };
+        if !self.send_head(&response, length, whole) {
+            return self.respond(unsendable());
+        }
+        self.sent.set(whole.len() as u64);
+        match response.body {
+            Body::Takeover(protocol) if body_follows || response.status == 101 => {
+                return Rest::Takeover(protocol);
+            }
+            Body::Shared(bytes) if body_follows => {
+                self.transport().write_shared(&bytes);
+                self.sent.set(bytes.len() as u64);
+            }
+            Body::Stream(stream, known) if body_follows => {
+                self.stage.set(Stage::Streaming);
+                self.endless.set(known.is_none());
+                *self.encoder.borrow_mut() = Some(BodyEncoder::new(length));
+                return Rest::Stream(stream);
+            }
+            _ => {}
+        }
+        self.finished();
+        Rest::Nothing
+    }
+
+    /// The answer, or what stands in for one that no server may give here.
+    fn fit(&self, mut response: Response) -> Response {
+        let takes_over = matches!(response.body, Body::Takeover(_));
+        let why = match response.status {
+            // RFC 9110 section 7.8: only to a protocol that the client asked for.
+            101 if takes_over && self.head.upgrade().is_none() => {
+                let to = response.fields.into_iter().find(|(name, _)| name == "Upgrade");
+                let mut refusal = Response::error(426, "this address speaks another protocol only").close();
+                refusal.fields.extend(to);
+                return refusal;
+            }
+            101 if takes_over => None,
+            // RFC 9110 section 15.2: a final answer would have to follow.
+            0..200 => Some("a status below 200 is no answer"),
+            1000.. => Some("a status has three digits"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            tracing::error!(path = self.head.path(), status = response.status, "{why}");
+            return unsendable();
+        }
+        // A body that ends with the connection leaves no place for a next answer.
+        response.close |= takes_over && response.status != 101;
+        if takes_over && self.inbound.borrow().open {
+            // What comes next is the body, not the other protocol.
+            return Response::error(400, "this address takes no request body").close();
+        }
+        response
+    }
+
+    /// Sends the head of an answer whose body is written by hand.
+    pub(crate) fn begin(&self, response: Response) {
+        let response = self.fit(response);
+        if response.close {
+            self.close.set(true);
+        }
+        let length = if !http1::length_allowed(self.head.method(), response.status) {
+            Length::None
+        } else if self.head.version() == Version::Http11 {
+            Length::Chunked
+        } else {
+            self.close.set(true);
+            Length::UntilClose
+        };
+        if !self.send_head(&response, length, &[]) {
+            self.respond(unsendable());
+            return;
+        }
+        self.stage.set(Stage::Streaming);
+        self.endless.set(true);
+        let follows = http1::body_allowed(self.head.method(), response.status);
+        *self.encoder.borrow_mut() = Some(BodyEncoder::new(if follows { length } else { Length::None }));
+    }
+
+    /// Sends a piece of the body.
+    pub(crate) fn write(&self, data: &[u8]) {
+        let mut encoder = self.encoder.borrow_mut();
+        let Some(encoder) = encoder.as_mut() else { return };
+        if !http1::body_allowed(self.head.method(), self.status.get()) {
+            return;
+        }
+        let mut outcome = Ok(());
+        self.transport().write_with(|out| outcome = encoder.data(out, data));
+        match outcome {
+            Ok(()) => self.sent.set(self.sent.get() + data.len() as u64),
+            Err(error) => self.break_off(&error),
+        }
+    }
+
+    /// Ends the body.
+    pub(crate) fn finish(&self, trailers: &[(&str, &[u8])]) {
+        let Some(encoder) = self.encoder.borrow_mut().take() else { return };
+        // To an HTTP/1.0 client, and where there is no body, there is no place for trailers.
+        let chunked = self.head.version() == Version::Http11
+            && http1::body_allowed(self.head.method(), self.status.get());
+        let trailers = if chunked { trailers } else { &[] };
+        let mut outcome = Ok(());
+        self.transport().write_with(|out| outcome = encoder.finish(out, trailers));
+        match outcome {
+            Ok(()) => self.finished(),
+            Err(error) => self.break_off(&error),
+        }
+    }
+
+    /// An answer that contradicts its own head: the client must not take what it got for the whole.
+    fn break_off(&self, error: &dyn std::fmt::Display) {
+        tracing::error!(path = self.head.path(), "an answer was broken off: {error}");
+        self.transport().abort(Lost::Aborted);
+    }
+
+    /// The answer is complete: it is accounted, and whoever waits for it is told.
+    fn finished(&self) {
+        self.stage.set(Stage::Finished);
+        self.site().account(self);
+        if self.waiters.borrow().is_empty() {
+            return;
+        }
+        let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        for waiter in waiters {
+            // It fails only when nobody waits any more.
+            let _ = waiter.callback(());
+        }
+    }
+
+    /// Answers in the handler's place: for whoever still means to, it is as if the client were gone.
+    pub(crate) fn overrule(&self, response: Response, lost: &Lost) {
+        self.tell_lost(lost);
+        self.respond(response);
+        self.stage.set(Stage::Lost);
+    }
+
+    /// The connection belongs to another protocol: as far as HTTP goes, the answer is complete.
+    pub(crate) fn handed_over(&self) {
+        self.finished();
+    }
+
+    /// The connection is lost, or its client has ended its side: whoever waits for the finish is told why.
+    pub(crate) fn tell_lost(&self, lost: &Lost) {
+        let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        self.warned.set(self.warned.get() || !waiters.is_empty());
+        for waiter in waiters {
+            let _ = waiter.errback(Failure::new(lost.clone()));
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn lost(&self, lost: &Lost) {
+        if !self.is_over() {
+            self.stage.set(Stage::Lost);
+            self.site().account(self);
+        }
+        self.tell_lost(lost);
+        self.body_error(BodyError::Lost);
+        // It may hold what holds this.
+        drop(self.given.take());
+    }
+
+    /// Ends the request's body with an error.
+    pub(crate) fn body_error(&self, error: BodyError) {
+        let mut inbound = self.inbound.borrow_mut();
+        if inbound.open && inbound.error.is_none() {
+            inbound.error = Some(error);
+            let waker = inbound.waker.take();
+            drop(inbound);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn length_of(&self, response: &Response) -> Length {
+        if !http1::length_allowed(self.head.method(), response.status) {
+            return Length::None;
+        }
+        match response.body.len() {
+            Some(0) if response.status == 304 => Length::None,
+            Some(length) => Length::Known(length),
+            None if matches!(response.body, Body::Takeover(_)) => Length::UntilClose,
+            None if self.head.version() == Version::Http11 => Length::Chunked,
+            None => {
+                self.close.set(true);
+                Length::UntilClose
+            }
+        }
+    }
+
+    /// Writes a head and the body that comes with it, or nothing at all if a field cannot be sent: a mistake of the
+    /// program, and the end of every header injection.
+    fn send_head(&self, response: &Response, length: Length, whole: &[u8]) -> bool {
+        self.status.set(response.status);
+        let mut outcome = Ok(());
+        self.transport().write_with(|out| {
+            let before = out.len();
+            outcome = self.encode_head(out, response, length);
+            match outcome {
+                Ok(()) => out.extend_from_slice(whole),
+                Err(_) => out.truncate(before),
+            }
+        });
+        if let Err(field) = outcome {
+            tracing::error!(path = self.head.path(), ?field, "a field of the answer cannot be sent");
+        }
+        outcome.is_ok()
+    }
+
+    fn encode_head<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        response: &'a Response,
+        length: Length,
+    ) -> Result<(), &'a str> {
+        let (status, reason) = (response.status, response.reason.as_deref());
+        self.site().encode_beginning(out, self.transport().reactor(), status, reason);
+        match &response.content_type {
+            // A text of the program itself: nothing of a client's can be in it.
+            Some(Cow::Borrowed(content_type)) => {
+                out.extend_from_slice(b"Content-Type: ");
+                out.extend_from_slice(content_type.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            Some(Cow::Owned(content_type)) => {
+                http1::encode_content_type(out, content_type).map_err(|_| "Content-Type")?;
+            }
+            None => {}
+        }
+        for (name, value) in &response.fields {
+            // Framing is this side's own business.
+            let framing =
+                name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
+            if name.eq_ignore_ascii_case("connection") && response.status != 101 {
+                // So is the connection; what the program may ask for is its end.
+                let options = value.split(',').map(str::trim);
+                if options.into_iter().any(|option| option.eq_ignore_ascii_case("close")) {
+                    self.close.set(true);
+                }
+            } else if framing || http1::encode_field(out, name, value.as_bytes()).is_err() {
+                return Err(name);
+            }
+        }
+        if self.inbound_used.get() && self.inbound.borrow().continue_owed {
+            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
+            self.close.set(true);
+        }
+        if response.status != 101 {
+            http1::encode_connection(out, self.head.version(), !self.closes());
+        }
+        http1::encode_length(out, length);
+        http1::encode_end(out);
+        Ok(())
+    }
+}
+
+/// An answer of the usual kind, which fits any request: nothing to look at any closer.
+fn is_plain(response: &Response) -> bool {
+    (200..1000).contains(&response.status) && !matches!(response.body, Body::Takeover(_))
+}
+
+fn unsendable() -> Response {
+    Response::error(500, "the server could not answer; the reason is in its log").close()
+}

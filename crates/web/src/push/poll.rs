@@ -1,0 +1,125 @@
+//! Long poll: answered at once when there is something after `?since=ID`, else when there is, else 204 after 25 s. All who ask
+//! for the same get the same bytes.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ropewalk_channel::{Batch, EventId, Limit, Since, StoreError};
+use ropewalk_net::Lost;
+use ropewalk_reactor::Failure;
+use ropewalk_reactor::failure::TimedOut;
+use serde_json::json;
+
+use super::{Feed, sse::since};
+use crate::request::Request;
+use crate::response::Response;
+use crate::router::{Handler, handler};
+
+/// How long a poll waits: under the half minute at which proxies begin to lose patience.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// A handler that answers long polls: `{"events":[{"id":"…","data":"…"}],"next":"…"}`, with a `"gap"` when events were lost. Ask
+/// again with `?since=` the `next`, which a 204 has in its `Last-Event-ID` field. A program that stops answers 204 at once.
+#[must_use]
+pub fn poll(feed: &Feed) -> impl Handler + use<> {
+    let feed = feed.clone();
+    handler(move |request: Request| {
+        request.wait_long();
+        let feed = feed.clone();
+        async move { answer(&feed, &request).await }
+    })
+}
+
+async fn answer(feed: &Feed, request: &Request) -> Result<Response, Failure> {
+    let until = feed.reactor().now() + PATIENCE;
+    let asked = since(request, 0);
+    // "From now on" becomes a place, so that nothing is missed while this waits.
+    let mut place = match asked {
+        Since::Now => Since::After(feed.channel().last()),
+        other => other,
+    };
+    let mut over = false;
+    loop {
+        if let Some(body) = feed.poll_body(place)? {
+            return Ok(json_response(body));
+        }
+        // Only behind the look above: what came in the last moment is not passed over.
+        if over {
+            return Ok(nothing(feed.channel().last()));
+        }
+        if let Since::Last(_) = place {
+            place = Since::After(feed.channel().last());
+        }
+        let left = until - feed.reactor().now();
+        over = wait(feed, request, left).await?;
+    }
+}
+
+/// Waits for the next event; true when there was none in time, or the program stops.
+async fn wait(feed: &Feed, request: &Request, left: Duration) -> Result<bool, Failure> {
+    let mut changed = pin!(feed.changed().add_timeout(left));
+    let mut told = Some(Box::pin(request.notify_finish()));
+    poll_fn(|context| {
+        while let Some(Poll::Ready(outcome)) = told.as_mut().map(|told| told.as_mut().poll(context)) {
+            told = match outcome.as_ref().err().and_then(|failure| failure.check()) {
+                Some(Lost::Stopped) => return Poll::Ready(Ok(true)),
+                // A client that has only ended its side still reads.
+                Some(Lost::Ended) => Some(Box::pin(request.notify_finish())),
+                _ => None,
+            };
+        }
+        changed.as_mut().poll(context).map(|outcome| match outcome {
+            Ok(()) => Ok(false),
+            Err(failure) if failure.is::<TimedOut>() => Ok(true),
+            Err(failure) => Err(failure),
+        })
+    })
+    .await
+}
+
+fn nothing(next: EventId) -> Response {
+    Response::empty(204).header("Last-Event-ID", next.to_string()).header("Cache-Control", "no-store")
+}
+
+fn json_response(body: Rc<[u8]>) -> Response {
+    Response::new(body).content_type("application/json").header("Cache-Control", "no-store")
+}
+
+impl Feed {
+    /// The answer for what follows this place; `None` while nothing does.
+    fn poll_body(&self, place: Since) -> Result<Option<Rc<[u8]>>, StoreError> {
+        let last = self.0.channel.last();
+        if let (Since::After(id), Some((asked, at, body))) = (place, &*self.0.polled.borrow())
+            && *asked == id
+            && *at == last
+        {
+            return Ok(Some(Rc::clone(body)));
+        }
+        let batch = self.0.channel.since(place, Limit::default())?;
+        if batch.events.is_empty() && batch.gap.is_none() {
+            return Ok(None);
+        }
+        let body: Rc<[u8]> = encode(&batch, self.missed(&batch)).into();
+        if let Since::After(id) = place {
+            *self.0.polled.borrow_mut() = Some((id, last, Rc::clone(&body)));
+        }
+        Ok(Some(body))
+    }
+}
+
+fn encode(batch: &Batch, missed: Option<u64>) -> Vec<u8> {
+    let id = |id: EventId| id.to_string();
+    let events: Vec<_> =
+        batch.events.iter().map(|event| json!({ "id": id(event.id), "data": &*event.data })).collect();
+    let mut body = json!({ "events": events, "next": id(batch.next) });
+    if let Some(gap) = batch.gap {
+        body["gap"] = json!({ "asked": id(gap.asked), "resumed": id(gap.resumed) });
+        if let Some(missed) = missed {
+            body["gap"]["missed"] = missed.into();
+        }
+    }
+    body.to_string().into_bytes()
+}

@@ -1,0 +1,214 @@
+//! `Responder`: the answer in one's own hands, as in twisted.web: write now, finish later, from any callback of the loop.
+//! A responder that is dropped without finishing answers 500 by itself, or breaks off what was begun.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ropewalk_net::{Lost, Transport};
+use ropewalk_reactor::Deferred;
+
+use crate::exchange::{Exchange, Stage};
+use crate::request::notify_finish;
+use crate::response::Response;
+
+/// Writes an answer piece by piece. Clones are one answer.
+///
+/// ```
+/// use std::time::Duration;
+/// use ropewalk_web::{Request, Router};
+/// let router = Router::new().get("/later", |request: Request| {
+///     let responder = request.responder();
+///     request.reactor().call_later(Duration::from_secs(1), move || {
+///         responder.write("a second has passed\n");
+///         responder.finish();
+///     });
+/// });
+/// # drop(router);
+/// ```
+#[derive(Clone)]
+pub struct Responder(Rc<Inner>);
+
+struct Inner {
+    exchange: Rc<Exchange>,
+    /// Status and fields, until the head is sent.
+    head: RefCell<Option<Response>>,
+    finished: Cell<bool>,
+}
+
+impl Responder {
+    pub(crate) fn new(exchange: Rc<Exchange>) -> Responder {
+        exchange.responders.set(exchange.responders.get() + 1);
+        Responder(Rc::new(Inner {
+            exchange,
+            head: RefCell::new(Some(Response::empty(200))),
+            finished: Cell::new(false),
+        }))
+    }
+
+    fn change(&self, what: &str, change: impl FnOnce(Response) -> Response) {
+        let mut head = self.0.head.borrow_mut();
+        match head.take() {
+            Some(response) => *head = Some(change(response)),
+            None => self.misuse(what),
+        }
+    }
+
+    fn misuse(&self, what: &str) {
+        tracing::error!(
+            path = self.0.exchange.head.path(),
+            "{what} came too late: the answer has begun or is finished"
+        );
+    }
+
+    /// Sets the status. After the first write it is a logged mistake without effect, as are all changes of the head.
+    pub fn set_status(&self, status: u16) {
+        self.change("set_status", |response| response.status(status));
+    }
+
+    /// Sets the status and a reason phrase.
+    pub fn set_response_code(&self, status: u16, reason: &str) {
+        self.change("set_response_code", |response| response.status(status).reason(reason));
+    }
+
+    /// Sets the content type.
+    pub fn set_content_type(&self, content_type: impl Into<Cow<'static, str>>) {
+        self.change("set_content_type", |response| response.content_type(content_type));
+    }
+
+    /// Adds a field.
+    pub fn add_header(&self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
+        self.change("add_header", |response| response.header(name, value));
+    }
+
+    /// The connection closes after this answer.
+    pub fn close_after(&self) {
+        self.0.exchange.close.set(true);
+    }
+
+    /// Sends a piece of the body; the first one sends the head. Ignored when the client is gone; after `finish` it is a logged
+    /// mistake, and never reaches the next request of the connection.
+    pub fn write(&self, data: impl AsRef<[u8]>) {
+        let exchange = &self.0.exchange;
+        if self.0.finished.get() && exchange.stage.get() != Stage::Lost {
+            return self.misuse("write");
+        }
+        match exchange.stage.get() {
+            Stage::Waiting => {
+                if let Some(head) = self.0.head.borrow_mut().take() {
+                    exchange.begin(head);
+                }
+                if exchange.stage.get() == Stage::Finished {
+                    // The head could not be sent, and was answered for: the connection goes on without this responder.
+                    return exchange.transport().wake();
+                }
+                exchange.write(data.as_ref());
+            }
+            Stage::Streaming => exchange.write(data.as_ref()),
+            Stage::Finished => self.misuse("write"),
+            Stage::Lost => {}
+        }
+    }
+
+    /// Whether more waits to be sent than is good: wait for [`Responder::poll_writable`] before writing on.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.exchange.transport().is_full()
+    }
+
+    /// Waits until the client has taken most of what was written, or is gone.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.exchange.transport().poll_writable(context)
+    }
+
+    /// Ends the answer. Without a write before, it has an empty body. A second time is a logged mistake, not a second answer.
+    pub fn finish(&self) {
+        self.finish_with(&[]);
+    }
+
+    /// Ends the answer with trailer fields, which a client of HTTP/1.1 gets.
+    pub fn finish_with(&self, trailers: &[(&str, &[u8])]) {
+        let exchange = &self.0.exchange;
+        if self.0.finished.replace(true) {
+            return self.misuse("a second finish");
+        }
+        match exchange.stage.get() {
+            Stage::Waiting => {
+                let head = self.0.head.borrow_mut().take();
+                exchange.respond(head.unwrap_or_else(|| Response::empty(500)));
+            }
+            Stage::Streaming => exchange.finish(trailers),
+            Stage::Finished => return self.misuse("finish"),
+            Stage::Lost => return,
+        }
+        exchange.transport().wake();
+    }
+
+    /// Gives a whole answer at once.
+    pub fn respond(&self, response: Response) {
+        let exchange = &self.0.exchange;
+        match exchange.stage.get() {
+            Stage::Waiting if !self.0.finished.replace(true) => {
+                self.0.head.borrow_mut().take();
+                *exchange.given.borrow_mut() = Some(Box::new(response));
+                exchange.transport().wake();
+            }
+            Stage::Lost => {}
+            Stage::Waiting | Stage::Streaming | Stage::Finished => self.misuse("respond"),
+        }
+    }
+
+    /// Answers 500, tells the log why, and nothing to the client.
+    pub fn fail(&self, failure: ropewalk_reactor::Failure) {
+        match self.0.exchange.stage.get() {
+            Stage::Waiting => self.respond(crate::IntoResponse::into_response(failure)),
+            _ => {
+                tracing::error!("an answer failed after it had begun: {failure:?}");
+                self.0.finished.set(true);
+                self.break_off();
+            }
+        }
+    }
+
+    /// Fires when the answer is complete, or fails with a [`Lost`] when the client is gone before.
+    pub fn notify_finish(&self) -> Deferred<()> {
+        notify_finish(&self.0.exchange)
+    }
+
+    /// Whether the answer is complete.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.exchange.stage.get() == Stage::Finished
+    }
+
+    /// Whether the client is gone.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.0.exchange.stage.get() == Stage::Lost
+    }
+
+    /// The connection, to see how it fares.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        self.0.exchange.transport()
+    }
+
+    fn break_off(&self) {
+        if self.0.exchange.stage.get() == Stage::Streaming {
+            self.0.exchange.transport().abort(Lost::Aborted);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let exchange = &self.exchange;
+        exchange.responders.set(exchange.responders.get() - 1);
+        if exchange.is_over() || exchange.responders.get() > 0 {
+            return;
+        }
+        // Nobody can answer any more. The handler may still be running and return a value, so the connection decides.
+        exchange.transport().wake();
+    }
+}

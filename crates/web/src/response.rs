@@ -1,0 +1,244 @@
+//! `Response`: a status, fields and a body, as a value. What a handler returns becomes one; the connection sends it.
+//! Nothing here encodes: names and values are checked when they are written to the wire.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use ropewalk_net::Protocol;
+use ropewalk_reactor::Failure;
+
+/// An answer.
+///
+/// ```
+/// use ropewalk_web::Response;
+/// let response = Response::new("{\"ok\":true}").status(201).content_type("application/json").header("X-Id", "7");
+/// assert_eq!(response.code(), 201);
+/// ```
+pub struct Response {
+    pub(crate) status: u16,
+    pub(crate) reason: Option<Box<str>>,
+    pub(crate) content_type: Option<Cow<'static, str>>,
+    pub(crate) fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(crate) body: Body,
+    pub(crate) close: bool,
+}
+
+/// The bytes of an answer.
+#[derive(Default)]
+#[non_exhaustive]
+pub enum Body {
+    /// None; `Content-Length: 0` where the status allows a body.
+    #[default]
+    Empty,
+    /// Bytes that live in the program.
+    Static(&'static [u8]),
+    /// Bytes of this answer.
+    Bytes(Vec<u8>),
+    /// Bytes that many answers share; they are not copied.
+    Shared(Rc<[u8]>),
+    /// Bytes that come bit by bit. It is polled only while the reader keeps up. With a length it must give exactly that
+    /// many; without, it is chunked, or to an HTTP/1.0 client ended by the close.
+    Stream(Pin<Box<dyn ByteStream>>, Option<u64>),
+    /// The connection is handed to another protocol behind the head: an upgrade after a 101, or a stream without an end.
+    Takeover(Box<dyn Protocol>),
+}
+
+/// A stream of pieces of a body. Every `futures` stream of `Result`s of bytes is one through [`Body::stream`].
+pub trait ByteStream {
+    /// The next piece; `None` at the end. An error breaks the connection off, so that the client sees a body that is cut.
+    fn poll_piece(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Vec<u8>, Failure>>>;
+}
+
+struct FromStream<S>(Pin<Box<S>>);
+
+impl<S, B, E> ByteStream for FromStream<S>
+where
+    S: Stream<Item = Result<B, E>>,
+    B: Into<Vec<u8>>,
+    E: Into<Failure>,
+{
+    fn poll_piece(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Vec<u8>, Failure>>> {
+        let piece = self.0.as_mut().poll_next(context);
+        piece.map(|piece| piece.map(|piece| piece.map(Into::into).map_err(Into::into)))
+    }
+}
+
+impl Body {
+    /// A body from a stream of pieces, of unknown length.
+    pub fn stream<B, E>(stream: impl Stream<Item = Result<B, E>> + 'static) -> Body
+    where
+        B: Into<Vec<u8>> + 'static,
+        E: Into<Failure> + 'static,
+    {
+        Body::Stream(Box::pin(FromStream(Box::pin(stream))), None)
+    }
+
+    /// Its length, if it is known.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Body::Empty => Some(0),
+            Body::Static(bytes) => Some(bytes.len() as u64),
+            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::Shared(bytes) => Some(bytes.len() as u64),
+            Body::Stream(_, length) => *length,
+            Body::Takeover(_) => None,
+        }
+    }
+
+    /// Whether it is known to be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Body {
+        Body::Static(text.as_bytes())
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Body {
+        Body::Static(bytes)
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Body::Bytes(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body::Bytes(bytes)
+    }
+}
+
+impl From<Rc<[u8]>> for Body {
+    fn from(bytes: Rc<[u8]>) -> Body {
+        Body::Shared(bytes)
+    }
+}
+
+impl Response {
+    /// 200 with this body and no content type.
+    pub fn new(body: impl Into<Body>) -> Response {
+        Response {
+            status: 200,
+            reason: None,
+            content_type: None,
+            fields: Vec::new(),
+            body: body.into(),
+            close: false,
+        }
+    }
+
+    /// This status and an empty body.
+    #[must_use]
+    pub fn empty(status: u16) -> Response {
+        Response::new(Body::Empty).status(status)
+    }
+
+    /// Plain text, UTF-8.
+    pub fn text(text: impl Into<Body>) -> Response {
+        Response::new(text).content_type("text/plain; charset=utf-8")
+    }
+
+    /// HTML, UTF-8.
+    pub fn html(text: impl Into<Body>) -> Response {
+        Response::new(text).content_type("text/html; charset=utf-8")
+    }
+
+    /// A short page for a status that is not a success: the code, its phrase, and one line of why.
+    #[must_use]
+    pub fn error(status: u16, why: &str) -> Response {
+        let phrase = ropewalk_wire::http1::reason_phrase(status);
+        Response::text(format!("{status} {phrase}: {why}\n")).status(status)
+    }
+
+    /// A redirect: 301, 302, 303, 307 or 308 with a `Location`.
+    pub fn redirect(status: u16, location: impl Into<Cow<'static, str>>) -> Response {
+        Response::empty(status).header("Location", location)
+    }
+
+    /// 101, and the connection belongs to this protocol from then on; bytes that came behind the request are its first.
+    pub fn upgrade(to: impl Into<Cow<'static, str>>, protocol: impl Protocol) -> Response {
+        Response::takeover(protocol).status(101).header("Upgrade", to).header("Connection", "upgrade")
+    }
+
+    /// A head, and behind it whatever this protocol writes until it closes the connection: a stream without an end that keeps
+    /// nothing of its request. To HTTP such a body ends with the connection (RFC 9112 section 6.3).
+    pub fn takeover(protocol: impl Protocol) -> Response {
+        Response::new(Body::Takeover(Box::new(protocol)))
+    }
+
+    /// The same with another status.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Response {
+        self.status = status;
+        self
+    }
+
+    /// The same with a reason phrase of one's own.
+    #[must_use]
+    pub fn reason(mut self, reason: &str) -> Response {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// The same with this content type.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Response {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// The same with one field more. A name that is no token or a value with a line break makes the answer a 500: header
+    /// injection ends there.
+    #[must_use]
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Response {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same, closing the connection afterwards.
+    #[must_use]
+    pub fn close(mut self) -> Response {
+        self.close = true;
+        self
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.status
+    }
+
+    /// The first field of this name, as it was set.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+}

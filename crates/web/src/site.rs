@@ -1,0 +1,263 @@
+//! `Site`: a handler with everything around it that does not change per request: limits, the Date line, proxies that are
+//! trusted, the access log. It is the factory that a listener is given, one per worker.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use ropewalk_net::{Address, Factory, Protocol};
+use ropewalk_reactor::{Reactor, Time};
+use ropewalk_wire::http1::{self, Head};
+
+use crate::access::{AccessObserver, AccessRecord};
+use crate::exchange::{Exchange, Stage};
+use crate::limits::{Counters, Limits, SiteStatistics};
+use crate::proxy::TrustedProxies;
+use crate::router::Handler;
+use crate::server::HttpConnection;
+
+/// Exchanges kept for the next request; more are freed.
+const SPARES_MAX: usize = 64;
+
+/// A web site: what a listener serves.
+///
+/// ```
+/// use ropewalk_net::listen;
+/// use ropewalk_reactor::Reactor;
+/// use ropewalk_web::{Router, Site};
+/// let reactor = Reactor::new()?;
+/// let site = Site::new(Router::new().get("/", |_| "Hello, World!"));
+/// let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse()?, site)?;
+/// println!("http://{}/", port.address());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Site {
+    core: Rc<SiteCore>,
+}
+
+pub(crate) struct SiteCore {
+    pub(crate) handler: Box<dyn Handler>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    server: Option<String>,
+    proxies: TrustedProxies,
+    observer: Option<Rc<dyn AccessObserver>>,
+    common: RefCell<CommonFields>,
+    spares: RefCell<Vec<Rc<Exchange>>>,
+    draining: Cell<bool>,
+    /// Listeners that serve it now.
+    listeners: Cell<u32>,
+}
+
+/// What answers begin with, made once a second.
+#[derive(Default)]
+struct CommonFields {
+    until: Time,
+    wall: Duration,
+    /// The status line of a 200, and behind it the lines that every answer has.
+    lines: Vec<u8>,
+    /// How long that status line is.
+    status_line: usize,
+}
+
+impl Site {
+    /// A site with the default limits.
+    pub fn new(handler: impl Handler) -> Site {
+        Site {
+            core: Rc::new(SiteCore {
+                handler: Box::new(handler),
+                limits: Limits::default(),
+                counters: Counters::default(),
+                server: Some("ropewalk".to_owned()),
+                proxies: TrustedProxies::default(),
+                observer: None,
+                common: RefCell::default(),
+                spares: RefCell::default(),
+                draining: Cell::new(false),
+                listeners: Cell::new(0),
+            }),
+        }
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut SiteCore)) -> Site {
+        // A site that is already served is shared, and no longer changes.
+        if let Some(core) = Rc::get_mut(&mut self.core) {
+            change(core);
+        }
+        self
+    }
+
+    /// The same with these limits.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Site {
+        self.change(|core| core.limits = limits)
+    }
+
+    /// The same with another `Server` field, or none.
+    #[must_use]
+    pub fn server(self, name: Option<&str>) -> Site {
+        let name = name.map(|name| name.chars().filter(|character| !character.is_control()).collect());
+        self.change(|core| core.server = name)
+    }
+
+    /// The same, believing what these proxies say of their clients: `X-Forwarded-For`, `X-Real-IP`, `X-Forwarded-Proto` and
+    /// `X-Scheme`. Networks as `10.0.0.0/8`, or single addresses.
+    #[must_use]
+    pub fn trust_proxies(self, proxies: TrustedProxies) -> Site {
+        self.change(|core| core.proxies = proxies)
+    }
+
+    /// The same with somebody who sees every request when it is over: an access log.
+    #[must_use]
+    pub fn observe(self, observer: Rc<dyn AccessObserver>) -> Site {
+        self.change(|core| core.observer = Some(observer))
+    }
+
+    /// A handle for figures and for draining, which stays when the site is served.
+    #[must_use]
+    pub fn handle(&self) -> SiteHandle {
+        SiteHandle(Rc::clone(&self.core))
+    }
+}
+
+/// A handle to a site that is served.
+#[derive(Clone)]
+pub struct SiteHandle(Rc<SiteCore>);
+
+impl SiteHandle {
+    /// Figures.
+    #[must_use]
+    pub fn statistics(&self) -> SiteStatistics {
+        self.0.counters.statistics()
+    }
+
+    /// From now on every answer says `Connection: close`.
+    pub fn drain(&self) {
+        self.0.draining.set(true);
+    }
+}
+
+impl Factory for Site {
+    fn build_protocol(&self, _peer: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(HttpConnection::new(&self.core)))
+    }
+
+    fn start_factory(&self, _reactor: &Reactor) {
+        self.core.listeners.set(self.core.listeners.get() + 1);
+    }
+
+    fn stop_factory(&self) {
+        let left = self.core.listeners.get().saturating_sub(1);
+        self.core.listeners.set(left);
+        if left == 0 {
+            self.core.draining.set(true);
+        }
+    }
+
+    fn overflow(&self) -> &[u8] {
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+    }
+}
+
+impl SiteCore {
+    /// An exchange to fill: a spare one, held by nobody else.
+    pub(crate) fn take_exchange(&self) -> Rc<Exchange> {
+        self.spares.borrow_mut().pop().unwrap_or_else(|| Rc::new(Exchange::new()))
+    }
+
+    /// Keeps an exchange for the next request, if nobody else holds it.
+    pub(crate) fn give_back(&self, mut exchange: Rc<Exchange>) {
+        if let Some(unshared) = Rc::get_mut(&mut exchange) {
+            unshared.reset();
+            let mut spares = self.spares.borrow_mut();
+            if spares.len() < SPARES_MAX {
+                spares.push(exchange);
+            }
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(crate) fn client(&self, peer: Option<IpAddr>, head: &Head) -> Option<IpAddr> {
+        self.proxies.client(peer?, head)
+    }
+
+    pub(crate) fn is_secure(&self, peer: Option<IpAddr>, head: &Head) -> bool {
+        peer.is_some_and(|peer| self.proxies.is_secure(peer, head))
+    }
+
+    /// Appends the status line, `Date` (RFC 9110 section 6.6.1) and `Server`.
+    pub(crate) fn encode_beginning(
+        &self,
+        out: &mut Vec<u8>,
+        reactor: &Reactor,
+        status: u16,
+        reason: Option<&str>,
+    ) {
+        let common = self.renewed(reactor);
+        if status == 200 && reason.is_none() {
+            // Nearly every answer begins with these very bytes.
+            return out.extend_from_slice(&common.lines);
+        }
+        http1::encode_status(out, status, reason);
+        out.extend_from_slice(&common.lines[common.status_line..]);
+    }
+
+    /// What is made once a second, made if it has to be.
+    fn renewed(&self, reactor: &Reactor) -> RefMut<'_, CommonFields> {
+        let mut common = self.common.borrow_mut();
+        if reactor.now() >= common.until {
+            common.renew(reactor, self.server.as_deref());
+        }
+        common
+    }
+
+    /// Accounts a request that is over. A broken observer cannot hurt the request.
+    pub(crate) fn account(&self, exchange: &Exchange) {
+        self.counters.requests.set(self.counters.requests.get() + 1);
+        let Some(observer) = &self.observer else { return };
+        let transport = exchange.transport();
+        let record = AccessRecord {
+            peer: &transport.peer(),
+            client: self.client(transport.peer().ip(), &exchange.head),
+            head: &exchange.head,
+            status: if exchange.stage.get() == Stage::Lost && exchange.status.get() == 0 {
+                crate::access::STATUS_CLIENT_GONE
+            } else {
+                exchange.status.get()
+            },
+            bytes: exchange.sent.get(),
+            wall_seconds: self.renewed(transport.reactor()).wall.as_secs(),
+            took: transport.reactor().now() - exchange.started,
+        };
+        let observed =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer.request_finished(&record)));
+        if observed.is_err() {
+            tracing::error!("the access observer panicked");
+        }
+    }
+}
+
+impl CommonFields {
+    fn renew(&mut self, reactor: &Reactor, server: Option<&str>) {
+        let wall = reactor.wall_clock();
+        self.wall = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Good until the wall clock's next second.
+        self.until =
+            reactor.now() + Duration::from_nanos(1_000_000_000 - u64::from(self.wall.subsec_nanos()));
+        self.lines.clear();
+        http1::encode_status(&mut self.lines, 200, None);
+        self.status_line = self.lines.len();
+        self.lines.extend_from_slice(b"Date: ");
+        self.lines.extend_from_slice(httpdate::fmt_http_date(wall).as_bytes());
+        self.lines.extend_from_slice(b"\r\n");
+        if let Some(server) = server {
+            self.lines.extend_from_slice(b"Server: ");
+            self.lines.extend_from_slice(server.as_bytes());
+            self.lines.extend_from_slice(b"\r\n");
+        }
+    }
+}
