@@ -1,0 +1,322 @@
+//! The log-tail server: followers and standard input publish to a channel, and every viewer reads it: raw TCP, Server-Sent
+//! Events, long poll, and a page. It joins the parts of this crate with the reactor; listening is the application's business.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use ropewalk_channel::{Channel, Retention};
+use ropewalk_reactor::{LoopingCall, Reactor, Readiness};
+use ropewalk_web::push::{self, Feed, RawViewers};
+use ropewalk_web::{Answer, Handler, IntoAnswer, Request, Response, Router};
+use serde_json::json;
+
+use crate::input::Input;
+use crate::{Follower, Line, LineSplitter, Progress, Start, Watch};
+
+/// Bytes of one file read in one go, so that a burst does not hold the loop.
+const STEP_BYTES: usize = 256 * 1024;
+/// The lines of a file that are history when the server starts.
+const BACKLOG_LINES: usize = 1_000;
+/// How often every file is looked at although nothing was told: the system does not tell everything.
+const LOOK: Duration = Duration::from_secs(1);
+/// The same where the system tells nothing at all.
+const LOOK_UNTOLD: Duration = Duration::from_millis(100);
+
+/// What to follow, and how.
+#[derive(Clone, Debug, Default)]
+pub struct TailOptions {
+    /// Files; `-` is standard input.
+    pub sources: Vec<PathBuf>,
+    /// Events that a raw viewer or an event stream gets when it begins, unless it asks otherwise.
+    pub history: usize,
+    /// What is kept for viewers that come later or come back.
+    pub retention: Retention,
+    /// What viewers must know.
+    pub token: Option<String>,
+    /// Lines begin with the name of their file.
+    pub label: bool,
+}
+
+/// Why a file cannot be followed: one line, with what to do.
+#[derive(Debug)]
+pub struct TailError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl fmt::Display for TailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.source.kind() {
+            io::ErrorKind::NotFound => write!(f, "{path}: no such file; create it first, or check the name"),
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "{path}: no permission to read it; run as a user or in a group that may")
+            }
+            // What this crate says itself has the path already.
+            _ if self.source.get_ref().is_some() => write!(f, "{}", self.source),
+            _ => write!(f, "{path}: {}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for TailError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// A running tail. Clones are one.
+///
+/// ```no_run
+/// use ropewalk_net::listen;
+/// use ropewalk_reactor::Reactor;
+/// use ropewalk_tail::{Tail, TailOptions};
+/// use ropewalk_web::Site;
+/// let reactor = Reactor::new()?;
+/// let tail = Tail::start(&reactor, TailOptions { sources: vec!["app.log".into()], ..TailOptions::default() })?;
+/// listen(&reactor, &"tcp:8080".parse()?, Site::new(tail.handler()))?;
+/// listen(&reactor, &"tcp:8888".parse()?, tail.raw_viewers())?;
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Tail(Rc<Inner>);
+
+struct Inner {
+    reactor: Reactor,
+    feed: Feed,
+    options: TailOptions,
+    files: RefCell<Vec<Followed>>,
+    looking: RefCell<Option<LoopingCall>>,
+}
+
+struct Followed {
+    follower: Follower,
+    label: String,
+    /// The last error was told already.
+    failing: bool,
+}
+
+impl Tail {
+    /// Opens everything and begins to follow.
+    ///
+    /// # Errors
+    /// A source that is missing, unreadable or no file; then nothing is followed.
+    pub fn start(reactor: &Reactor, options: TailOptions) -> Result<Tail, TailError> {
+        let mut files = Vec::new();
+        for path in options.sources.iter().filter(|path| !is_input(path)) {
+            let failed = |source| TailError { path: path.clone(), source };
+            let follower = Follower::open(path, Start::LastLines(BACKLOG_LINES)).map_err(failed)?;
+            files.push(Followed { follower, label: label_of(path), failing: false });
+        }
+        let now = reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let channel =
+            Channel::in_memory(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), options.retention);
+        let feed = Feed::new(reactor, channel);
+        let input = options.sources.iter().any(|path| is_input(path));
+        let tail = Tail(Rc::new(Inner {
+            reactor: reactor.clone(),
+            feed,
+            options,
+            files: RefCell::new(files),
+            looking: RefCell::new(None),
+        }));
+        tail.follow();
+        if input {
+            tail.read_input().map_err(|source| TailError { path: "-".into(), source })?;
+        }
+        Ok(tail)
+    }
+
+    /// The feed of all lines.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// The web face: `/` is the page, `/events` the event stream, `/poll` the long poll, `/status` figures as JSON.
+    #[must_use]
+    pub fn handler(&self) -> impl Handler + use<> {
+        let status = self.clone();
+        let router = Router::new()
+            .get("/", |_| page())
+            .route("GET", "/events", push::sse(&self.0.feed, self.0.options.history))
+            .route("GET", "/poll", push::poll(&self.0.feed))
+            .get("/status", move |_| status.status());
+        Guarded { token: self.0.options.token.clone(), inner: router }
+    }
+
+    /// The raw face: every line as it is, for `nc`.
+    #[must_use]
+    pub fn raw_viewers(&self) -> RawViewers {
+        RawViewers::new(&self.0.feed, self.0.options.history).token(self.0.options.token.as_deref())
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let statistics = self.0.feed.channel().statistics();
+        let files: Vec<String> = self.0.options.sources.iter().map(|path| label_of(path)).collect();
+        json!({
+            "files": files,
+            "viewers": self.0.feed.viewers(),
+            "lines": statistics.published,
+            "kept": statistics.events,
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    /// Reads what is there, and from then on whenever the system tells, or the timer comes.
+    fn follow(&self) {
+        if self.0.files.borrow().is_empty() {
+            return;
+        }
+        let told = match self.watch() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("files are looked at every {LOOK_UNTOLD:?} instead of being watched: {error}");
+                false
+            }
+        };
+        self.step_all();
+        let looker = Rc::downgrade(&self.0);
+        let looking = LoopingCall::new(&self.0.reactor, move |_| {
+            if let Some(inner) = looker.upgrade() {
+                Tail(inner).step_all();
+            }
+        });
+        looking.start(if told { LOOK } else { LOOK_UNTOLD }, false);
+        *self.0.looking.borrow_mut() = Some(looking);
+    }
+
+    fn watch(&self) -> Result<(), Box<dyn std::error::Error>> {
+        let mut watch = Watch::new()?;
+        for followed in self.0.files.borrow().iter() {
+            watch.add(followed.follower.path())?;
+        }
+        let descriptor = std::os::fd::AsFd::as_fd(&watch).try_clone_to_owned()?;
+        let weak = Rc::downgrade(&self.0);
+        self.0.reactor.add_handler(descriptor, Readiness::READABLE, move |_| {
+            let changes = watch.drain();
+            let Some(inner) = weak.upgrade() else { return };
+            let tail = Tail(inner);
+            for number in &changes.files {
+                tail.step(*number);
+            }
+            if let Some(fault) = changes.fault {
+                tracing::warn!("watching files: {fault}; the timer goes on looking");
+                tail.step_all();
+            }
+        })?;
+        Ok(())
+    }
+
+    fn step_all(&self) {
+        let count = self.0.files.borrow().len();
+        (0..count).for_each(|number| self.step(number));
+    }
+
+    /// Reads on in one file; a long way goes in several turns.
+    fn step(&self, number: usize) {
+        let outcome = {
+            let mut files = self.0.files.borrow_mut();
+            let Some(followed) = files.get_mut(number) else { return };
+            let label = if self.0.options.label { Some(followed.label.as_str()) } else { None };
+            let outcome =
+                followed.follower.step(STEP_BYTES, &mut |line| publish(&self.0.feed, label, line.text));
+            if let Err(error) = &outcome
+                && !std::mem::replace(&mut followed.failing, true)
+            {
+                tracing::error!("{}: {error}", followed.follower.path().display());
+            }
+            followed.failing &= outcome.is_err();
+            outcome
+        };
+        if matches!(outcome, Ok(Progress::MoreNow)) {
+            let tail = self.clone();
+            self.0.reactor.call_later(Duration::ZERO, move || tail.step(number));
+        }
+    }
+
+    /// Publishes the lines of standard input, and keeps serving them when it has ended.
+    fn read_input(&self) -> io::Result<()> {
+        let mut input = Input::open()?;
+        let weak = Rc::downgrade(&self.0);
+        self.0.reactor.spawn(async move {
+            let mut splitter = LineSplitter::new();
+            loop {
+                let piece = input.piece().await;
+                let Some(inner) = weak.upgrade() else { return };
+                let label = inner.options.label.then_some("standard input");
+                let sink = &mut |line: Line<'_>| publish(&inner.feed, label, line.text);
+                match piece {
+                    Some(bytes) => splitter.push(&bytes, sink),
+                    None => return splitter.finish(sink),
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn publish(feed: &Feed, label: Option<&str>, line: &str) {
+    let published = match label {
+        Some(label) => feed.publish(format!("{label}: {line}")),
+        None => feed.publish(line),
+    };
+    if let Err(error) = published {
+        tracing::error!("a line is lost: {error}");
+    }
+}
+
+fn is_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn label_of(path: &Path) -> String {
+    if is_input(path) {
+        return "standard input".to_owned();
+    }
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn page() -> Response {
+    Response::html(include_str!("../pages/tail.html"))
+        .header("Cache-Control", "no-cache")
+        .header("Content-Security-Policy", PAGE_POLICY)
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Referrer-Policy", "no-referrer")
+}
+
+/// The page runs its own script and asks this server; nothing that a log line could smuggle in runs or loads.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                           img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Lets nobody in without the token, where there is one: `?token=…` or `Authorization: Bearer …`.
+struct Guarded<H> {
+    token: Option<String>,
+    inner: H,
+}
+
+impl<H: Handler> Handler for Guarded<H> {
+    fn handle(&self, request: Request) -> Answer {
+        if let Some(token) = &self.token {
+            let bearer = request.header("authorization").and_then(bearer).map(str::to_owned);
+            let given = bearer.or_else(|| request.argument("token")).unwrap_or_default();
+            if !ropewalk_web::constant_time_eq(given.as_bytes(), token.as_bytes()) {
+                return Response::error(401, "this log wants its token: add ?token=… to the address")
+                    .header("WWW-Authenticate", "Bearer")
+                    .into_answer();
+            }
+        }
+        self.inner.handle(request)
+    }
+}
+
+/// The token of an `Authorization` field; the name of the scheme has no case (RFC 9110 section 11.1).
+fn bearer(field: &str) -> Option<&str> {
+    let (scheme, token) = field.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+}
