@@ -1,1 +1,28 @@
-//! Placeholder head, replaced by the first commit of this floor.
+//! Applications: services that start in order and stop in reverse, and the life of a program around them.
+//!
+//! ```text
+//!  main ─► command line ─► App: services ─► all bound ─► "listening on …" ─► the loop
+//!                                                         signal ─► stop: listeners, streams, grace, workers
+//! ```
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use ropewalk_web::Router;
+//! fn main() -> ExitCode {
+//!     ropewalk_app::main("hello", |app| app.serve("tcp:8080", || Router::new().get("/", |_| "Hello, World!")))
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod application;
+mod listening;
+mod logfile;
+mod output;
+mod program;
+mod service;
+mod workers;
+
+pub use application::{AccessLog, App, Settings, launch};
+pub use logfile::{LogStatistics, LogWriter};
+pub use program::{Options, main, parse};
+pub use service::{Bound, Service, StartError};
