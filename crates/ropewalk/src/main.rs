@@ -1,2 +1,12 @@
-//! The program.
-fn main() {}
+//! The program `ropewalk`: one service per sub-command, and the welcome page without one. Only the command line and the wiring are
+//! here; what the services do is in the crates below.
+#![forbid(unsafe_code)]
+
+mod command;
+mod welcome;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::run()
+}

@@ -1,0 +1,37 @@
+//! The examples, driven under the simulated clock and network: each does what its head says it does.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+
+/// Includes the examples. Their mains are not run, and what only those need is not used.
+macro_rules! examples {
+    ($($path:literal $name:ident,)*) => {
+        $(#[allow(dead_code, unreachable_pub, reason = "an example is a program, here it is a module")]
+        #[path = $path]
+        mod $name;)*
+    };
+}
+
+examples! {
+    "../examples/chat.rs" chat,
+    "../examples/echo.rs" echo,
+    "../examples/hello.rs" hello,
+    "../examples/proxy.rs" proxy,
+    "../examples/slow_handler.rs" slow_handler,
+    "../examples/static_site.rs" static_site,
+    "../examples/threads.rs" threads,
+    "../examples/timer.rs" timer,
+    "../examples/weblog/main.rs" weblog,
+    "../examples/weblog_client.rs" weblog_client,
+}
+
+#[path = "examples_driven/protocols.rs"]
+mod protocols;
+#[path = "examples_driven/proxying.rs"]
+mod proxying;
+#[path = "examples_driven/support.rs"]
+mod support;
+#[path = "examples_driven/time.rs"]
+mod time;
+#[path = "examples_driven/weblogs.rs"]
+mod weblogs;
+#[path = "examples_driven/websites.rs"]
+mod websites;

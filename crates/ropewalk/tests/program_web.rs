@@ -1,0 +1,139 @@
+//! `ropewalk web` and the welcome page, asked over a socket.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+
+mod support;
+
+use std::io::{BufReader, Write};
+
+use support::*;
+
+#[test]
+fn a_folder_is_served() {
+    let folder = Folder::new();
+    folder.write("index.html", "<h1>home</h1>");
+    folder.write("numbers.txt", "0123456789");
+    folder.write(".hidden", "not for everybody");
+    let program = Program::web(&[folder.path()]);
+    let port = program.port("web");
+    let home = get(port, "/");
+    assert_eq!((home.status, home.text()), (200, "<h1>home</h1>"));
+    assert_eq!(home.field("content-type"), Some("text/html; charset=utf-8"));
+    for target in ["/none", "/.hidden", "/../etc/passwd", "/%2e%2e/etc/passwd", "/..%2fetc%2fpasswd"] {
+        assert!([400, 403, 404].contains(&get(port, target).status), "{target}");
+    }
+    let ask = |line: &str| exchange(port, &format!("{line}\r\nConnection: close\r\n\r\n"));
+    let part = ask("GET /numbers.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=2-4");
+    assert_eq!((part.status, part.text()), (206, "234"));
+    assert_eq!(part.field("content-range"), Some("bytes 2-4/10"));
+    let tag = part.field("etag").unwrap();
+    let same = ask(&format!("GET /numbers.txt HTTP/1.1\r\nHost: x\r\nIf-None-Match: {tag}"));
+    assert_eq!((same.status, same.text()), (304, ""));
+    let refused = ask("DELETE /numbers.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 0");
+    assert_eq!((refused.status, refused.field("allow").is_some()), (405, true));
+    // The log has them all, one line each, in the order in which they came.
+    let ended = program.stop();
+    let log: Vec<_> = ended.stdout.lines().filter(|line| line.contains("HTTP/1.1\"")).collect();
+    assert_eq!(log.len(), 9, "{}", ended.stdout);
+    assert!(log[0].starts_with("127.0.0.1 - - ["), "{}", log[0]);
+    assert!(log[0].ends_with("] \"GET / HTTP/1.1\" 200 13 \"-\" \"-\""), "{}", log[0]);
+    assert!(log[6].contains("\"GET /numbers.txt HTTP/1.1\" 206 3 "), "{}", log[6]);
+}
+
+#[test]
+fn hidden_files_and_a_single_file_when_asked_for() {
+    let folder = Folder::new();
+    folder.write(".hidden", "shown");
+    let single = folder.write("one.txt", "the only one");
+    let program = Program::web(&[folder.path().as_os_str(), "--hidden".as_ref()]);
+    assert_eq!(get(program.port("web"), "/.hidden").text(), "shown");
+    let program = Program::web(&[&single]);
+    assert_eq!(get(program.port("web"), "/").text(), "the only one");
+}
+
+#[test]
+fn the_place_is_printed_for_scripts_and_for_people() {
+    let folder = Folder::new();
+    let mut program = Program::web(&[folder.path()]);
+    let port = program.port("web");
+    assert_eq!(program.endpoint("web"), format!("tcp:{port}:interface=127.0.0.1"));
+    assert_eq!(program.line().unwrap(), format!("  http://127.0.0.1:{port}/\n"));
+}
+
+#[test]
+fn the_access_log_goes_where_it_is_told() {
+    let folder = Folder::new();
+    let log = folder.name("access.log");
+    for round in 1..=2 {
+        let program = Program::web(&[folder.path().as_os_str(), "--access-log".as_ref(), log.as_ref()]);
+        assert_eq!(get(program.port("web"), "/none").status, 404);
+        let ended = program.stop();
+        assert!(!ended.stdout.contains("GET"), "{}", ended.stdout);
+        // The second process appends.
+        assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), round);
+    }
+    let program = Program::web(&[folder.path().as_os_str(), "--access-log".as_ref(), "none".as_ref()]);
+    assert_eq!(get(program.port("web"), "/none").status, 404);
+    assert!(!program.stop().stdout.contains("GET"));
+}
+
+#[test]
+fn what_a_client_sends_cannot_forge_a_line_of_the_log() {
+    let folder = Folder::new();
+    let program = Program::web(&[folder.path()]);
+    let request = "GET /\"a?token=geheim HTTP/1.1\r\nHost: x\r\nUser-Agent: \"\x1b[31m\\\r\nReferer: http://x/?%74oken=geheim\r\nConnection: close\r\n\r\n";
+    exchange(program.port("web"), request);
+    let ended = program.stop();
+    assert!(!ended.stdout.contains("geheim") && !ended.stdout.contains('\x1b'), "{}", ended.stdout);
+    assert_eq!(ended.stdout.lines().count(), 3, "where it listens, and one request: {}", ended.stdout);
+}
+
+#[test]
+fn a_proxy_that_is_trusted_names_its_client() {
+    let folder = Folder::new();
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.7\r\nConnection: close\r\n\r\n";
+    for (proxies, client) in [("127.0.0.0/8", "203.0.113.7 - - ["), ("10.0.0.0/8", "127.0.0.1 - - [")] {
+        let program =
+            Program::web(&[folder.path().as_os_str(), "--trust-proxies".as_ref(), proxies.as_ref()]);
+        exchange(program.port("web"), request);
+        let ended = program.stop();
+        assert!(ended.stdout.contains(client), "{proxies}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn the_welcome_page_shows_its_own_log() {
+    let program = Program::start(&["--listen", "tcp:0"], 1);
+    let port = program.port("web");
+    let page = get(port, "/");
+    assert_eq!(page.status, 200);
+    assert!(page.field("content-security-policy").unwrap().contains("default-src 'none'"));
+    assert!(page.text().contains("EventSource"));
+    assert!(!page.text().contains("{{"), "every place was filled");
+    let mut events = Events::open(port, "/events?history=0", None);
+    assert_eq!(get(port, "/hello").text(), "Hello, World!\n");
+    let line = events.next().data;
+    assert!(line.contains("\"GET /hello HTTP/1.1\" 200 14 "), "{line}");
+    // What the page asks by itself is not worth a line of it.
+    assert!(get(port, "/status").text().contains("\"viewers\":1"));
+    let echo = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    assert_eq!(exchange(port, echo).text(), "hello");
+    let line = events.next().data;
+    assert!(line.contains("\"POST /echo HTTP/1.1\" 200 5 "), "{line}");
+    let large = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", 65 * 1024);
+    assert_eq!(exchange(port, &large).status, 413);
+    assert!(program.stop().stdout.contains("\"POST /echo HTTP/1.1\" 413 "));
+}
+
+#[test]
+fn requests_of_one_connection_are_answered_in_order() {
+    let program = Program::start(&["--listen", "tcp:0"], 1);
+    let mut stream = connect(program.port("web"));
+    let ask =
+        "GET /hello HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nme";
+    stream.write_all(ask.repeat(50).as_bytes()).unwrap();
+    let mut stream = BufReader::new(stream);
+    for _ in 0..50 {
+        assert_eq!(read_reply(&mut stream).text(), "Hello, World!\n");
+        assert_eq!(read_reply(&mut stream).text(), "me");
+    }
+}
