@@ -1,0 +1,135 @@
+//! Servers side by side: CPU time per request, memory per idle connection, the cost of a broadcast.
+//!
+//! Without a sub-command it runs the suite: every server as a child on one core, the load on another, slices interleaved.
+//! `serve NAME` is one of those servers alone. This file is the command line; `suite` runs the scenarios, `servers` has the table.
+#![forbid(unsafe_code)]
+
+mod account;
+mod canned;
+mod child;
+mod client;
+mod machine;
+mod report;
+mod scenario;
+mod servers;
+mod suite;
+mod viewers;
+mod wrk;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::scenario::Scenario;
+
+/// Measures servers side by side: the CPU time of each per request, and its ratio to a bare event loop.
+#[derive(Parser)]
+#[command(name = "ropewalk-bench", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    suite: SuiteArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one server, single-threaded, until it is killed
+    Serve(ServeArgs),
+    /// Say which servers there are
+    List,
+}
+
+/// What the suite can be told.
+#[derive(Args, Clone)]
+struct SuiteArgs {
+    /// What to measure; everything, if nothing is named
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+    /// Only these servers, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
+    only: Vec<String>,
+    /// Slices per server
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Length of a slice
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// Connections of the request scenarios
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// Connections of the idle scenario; fewer where the descriptor limit is lower
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    idle: u32,
+    /// Viewers of the broadcast; fewer where the descriptor limit is lower
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    viewers: u32,
+    /// Also write the results, with every slice, to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The servers' core
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// The load's core
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+}
+
+/// What one server can be told; the suite starts its children with these too.
+#[derive(Args)]
+struct ServeArgs {
+    /// Which one; `list` knows the names
+    name: String,
+    /// On 127.0.0.1; 0 takes a free one and says which
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Stay on this core
+    #[arg(long)]
+    core: Option<usize>,
+    /// Write an access log here, if this server has one
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Broadcast the lines that are appended to this file, if this server follows files
+    #[arg(long, value_name = "FILE")]
+    feed: Option<PathBuf>,
+    /// End with the process that started it
+    #[arg(long, hide = true)]
+    tied: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Serve(arguments)) => serve(arguments),
+        Some(Command::List) => {
+            servers::list();
+            Ok(())
+        }
+        None => suite::run(&cli.suite),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            // What the caller can put right is 2, as a wrong option is.
+            let theirs =
+                matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::NotFound);
+            ExitCode::from(if theirs { 2 } else { 1 })
+        }
+    }
+}
+
+fn serve(arguments: ServeArgs) -> std::io::Result<()> {
+    let server = servers::named(&arguments.name)?;
+    if arguments.tied {
+        child::end_with_parent()?;
+    }
+    if let Some(core) = arguments.core {
+        machine::pin(core)?;
+    }
+    machine::raise_descriptor_limit();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
+    (server.run)(servers::Setup { address, access_log: arguments.access_log, feed: arguments.feed })
+}

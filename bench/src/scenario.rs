@@ -1,0 +1,63 @@
+//! What can be measured; one file per kind under `scenario/`.
+//!
+//! A scenario starts its servers, measures them, and returns a section of the results. `suite` calls them in order.
+
+mod idle;
+mod requests;
+mod sse;
+
+use std::io;
+
+use clap::ValueEnum;
+
+use crate::SuiteArgs;
+use crate::report::Section;
+use crate::servers::{SERVERS, Server};
+
+/// A scenario, as it is named on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Keep-alive connections, one request at a time: CPU time per request
+    Hello,
+    /// The same, no two requests alike
+    Varied,
+    /// Keep-alive connections, 16 requests in one write
+    Pipelined,
+    /// Each server that has an access log, with and without it
+    Log,
+    /// Memory per connection that has done one request and is silent
+    Idle,
+    /// One line to every viewer of an event stream: CPU time per delivery
+    Sse,
+}
+
+impl Scenario {
+    /// Whether `wrk` makes its load.
+    pub(crate) fn needs_wrk(self) -> bool {
+        matches!(self, Scenario::Hello | Scenario::Varied | Scenario::Pipelined | Scenario::Log)
+    }
+
+    /// Measures; `None` if no server takes part.
+    pub(crate) fn run(self, arguments: &SuiteArgs) -> io::Result<Option<Section>> {
+        match self {
+            Scenario::Hello => requests::hello(arguments),
+            Scenario::Varied => requests::varied(arguments),
+            Scenario::Pipelined => requests::pipelined(arguments),
+            Scenario::Log => requests::log(arguments),
+            Scenario::Idle => idle::run(arguments),
+            Scenario::Sse => sse::run(arguments),
+        }
+    }
+}
+
+/// The servers that take part: they can, and `--only` does not leave them out.
+fn chosen(arguments: &SuiteArgs, can: impl Fn(&Server) -> bool) -> Vec<&'static Server> {
+    let named =
+        |server: &Server| arguments.only.is_empty() || arguments.only.iter().any(|name| name == server.name);
+    SERVERS.iter().filter(|server| can(server) && named(server)).collect()
+}
+
+/// Says on standard error how far it is.
+fn progress(what: &str) {
+    eprintln!("  {what}");
+}
