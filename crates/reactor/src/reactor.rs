@@ -205,6 +205,12 @@ impl Reactor {
         self.0.dirty.borrow_mut().push(key);
     }
 
+    /// How many sources have asked for [`Source::flush`] in this turn.
+    #[must_use]
+    pub fn flushes_waiting(&self) -> usize {
+        self.0.dirty.borrow().len()
+    }
+
     /// Asks for [`Source::ready`] in the next turn, which will not sleep: the budget was spent before the work was done.
     pub fn ready_again(&self, key: Key, readiness: Readiness) {
         self.0.again.borrow_mut().push((key, readiness));

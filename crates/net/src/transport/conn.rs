@@ -24,7 +24,7 @@ use std::time::Duration;
 use ropewalk_reactor::io::{Address, Socket};
 use ropewalk_reactor::{Deadline, Key, Name, Reactor, Readiness, Source, Time};
 
-use super::output::{Outbox, Sent};
+use super::output::{self, Outbox, Sent};
 use super::{Transport, TransportOptions};
 use crate::limits::Admission;
 use crate::protocol::{Lost, Producer, Protocol};
@@ -350,14 +350,21 @@ impl Conn {
         }
     }
 
-    /// The end of an event: what it left behind is sent now, or with the turn's other output if work is left that may add
-    /// to it.
+    /// Whether output may wait for the end of the turn: ready work may still add to it, and sending one after the other is
+    /// cheaper than sending between reading and reading. But a batch of a thousand connections must not hold a thousand
+    /// buffers: beyond what is pooled anyway, each is sent at once.
+    fn may_wait(&self) -> bool {
+        let reactor = &self.origin.reactor;
+        reactor.flushes_waiting() < output::POOL_MAX || reactor.has_ready_work()
+    }
+
+    /// The end of an event: what it left behind is sent with the turn's other output, or now.
     fn after_event(self: &Rc<Self>) {
         if self.has(flag::CLOSED) {
             return;
         }
         let only_output = !self.has(flag::ABORTING | flag::CLOSING | flag::SHUT);
-        if only_output && self.has_output() && self.origin.reactor.has_ready_work() {
+        if only_output && self.has_output() && self.may_wait() {
             self.settle_later();
         } else {
             self.settle();

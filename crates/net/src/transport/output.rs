@@ -9,13 +9,13 @@ use std::rc::Rc;
 use ropewalk_reactor::io::Socket;
 
 /// Outboxes kept for the next write; more are freed.
-const POOL_MAX: usize = 32;
+pub(super) const POOL_MAX: usize = 32;
 /// A buffer that has grown beyond this is freed rather than kept.
 const KEEP_BYTES_MAX: usize = 64 * 1024;
 /// Likewise a queue of more pieces than this.
 const KEEP_PIECES_MAX: usize = 256;
 /// What a fresh buffer holds: a head and a small body.
-const FRESH_BYTES: usize = 4 * 1024;
+const FRESH_BYTES: usize = 1024;
 /// Shared pieces smaller than this are copied: cheaper than a vector entry of their own.
 const COPY_BYTES_MAX: usize = 256;
 /// Pieces handed to one `writev`.
