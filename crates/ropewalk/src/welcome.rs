@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use ropewalk_app::{App, StartError};
-use ropewalk_channel::{Channel, Retention};
+use ropewalk_channel::Retention;
 use ropewalk_net::ServerEndpoint;
 use ropewalk_reactor::Reactor;
 use ropewalk_web::push::{self, Feed};
@@ -21,10 +21,7 @@ const QUIET: [&str; 2] = ["/status", "/events"];
 pub(crate) fn build(app: &mut App, endpoint: ServerEndpoint) -> Result<(), StartError> {
     let log = app.access_log().cloned();
     app.serve_own("web", endpoint, move |reactor| {
-        let now = reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let channel =
-            Channel::in_memory(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Retention::default());
-        let feed = Feed::new(reactor, channel);
+        let feed = Feed::in_memory(reactor, Retention::default());
         let shown = feed.clone();
         let lines = CombinedLog::new(move |line: &[u8]| {
             let text = String::from_utf8_lossy(line);

@@ -6,9 +6,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ropewalk_channel::{Channel, Retention};
+use ropewalk_channel::Retention;
 use ropewalk_reactor::{LoopingCall, Reactor, Readiness};
 use ropewalk_web::push::{self, Feed, RawViewers};
 use ropewalk_web::{Answer, Handler, IntoAnswer, Request, Response, Router};
@@ -113,10 +113,7 @@ impl Tail {
             let follower = Follower::open(path, Start::LastLines(BACKLOG_LINES)).map_err(failed)?;
             files.push(Followed { follower, label: label_of(path), failing: false });
         }
-        let now = reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let channel =
-            Channel::in_memory(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), options.retention);
-        let feed = Feed::new(reactor, channel);
+        let feed = Feed::in_memory(reactor, options.retention);
         let input = options.sources.iter().any(|path| is_input(path));
         let tail = Tail(Rc::new(Inner {
             reactor: reactor.clone(),

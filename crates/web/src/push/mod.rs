@@ -14,7 +14,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime};
 
-use ropewalk_channel::{Batch, Channel, Event, EventId, Limit, Listener, Since, StoreError, Subscription};
+use ropewalk_channel::{
+    Batch, Channel, Event, EventId, Limit, Listener, Retention, Since, StoreError, Subscription,
+};
 use ropewalk_net::Transport;
 use ropewalk_reactor::{Deferred, Firing, LoopingCall, Reactor};
 
@@ -97,13 +99,18 @@ impl Feed {
         Feed(inner)
     }
 
+    /// A feed of a new channel whose history is in memory.
+    #[must_use]
+    pub fn in_memory(reactor: &Reactor, retention: Retention) -> Feed {
+        Feed::new(reactor, Channel::in_memory(wall_ms(reactor), retention))
+    }
+
     /// Publishes a text now; its id is monotone, and never given again.
     ///
     /// # Errors
     /// The store's: a text larger than all the history that is kept.
     pub fn publish(&self, text: impl Into<Rc<str>>) -> Result<EventId, StoreError> {
-        let now = self.0.reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.0.channel.publish(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), text)
+        self.0.channel.publish(wall_ms(&self.0.reactor), text)
     }
 
     /// The channel.
@@ -209,6 +216,12 @@ impl Feed {
         }
         viewer.lags();
     }
+}
+
+/// The wall clock in milliseconds since the Unix epoch.
+fn wall_ms(reactor: &Reactor) -> u64 {
+    let now = reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Inner {
