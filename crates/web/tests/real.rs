@@ -150,8 +150,9 @@ fn data_and_the_end_of_the_stream_in_one_event_are_both_seen() {
             let mut stream = connect(address);
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
+            // The answer may set out before or after the end is seen; it is whole, and the connection ends, either way.
             let text = rest(stream);
-            assert!(text.contains("\r\nConnection: close\r\n") || path == "/" || path == "/large", "{path}");
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{path}");
             assert!(!bodies(&text)[0].is_empty(), "{path}");
         }
     });
