@@ -2,7 +2,7 @@
 //!
 //! Made from a reactor handle by whoever will have the result, which keeps the [`Firing`] and gives the [`Deferred`]
 //! away. It is Twisted's, with types: a link of the chain may change the type, so adding one consumes the deferred
-//! and answers the new end. Combining many deferreds is not done here, nor is making one from a future.
+//! and answers the new end. Many are combined in `gather` and `order`; making one from a future is the task's business.
 //!
 //! ```text
 //!   firing.callback(v) ──► add_callback(f) ──► add_errback(g) ──► add_callback(h) ──► .await
@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomPinned;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::Reactor;
 use crate::failure::{Failure, Outcome, Place};
@@ -31,8 +31,10 @@ mod chain;
 mod control;
 mod firing;
 mod flow;
+mod gather;
 mod link;
 mod node;
+mod order;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,12 @@ mod wait;
 
 pub use firing::{AlreadyFired, Firing};
 pub use flow::{Flow, IntoFlow, form};
+pub use gather::{FailureGroup, FirstError, ListFlags, Listed, deferred_list, gather_results, race};
+pub use order::WaitIterator;
 
 use node::{Source, Step};
-use root::Root;
+pub(crate) use root::Line;
+use root::{Behind, Root};
 
 /// A `T` that is not there yet, or the [`Failure`] that will come instead.
 ///
@@ -95,7 +100,7 @@ impl<T: 'static> Deferred<T> {
     /// A deferred and the end that fires it.
     #[track_caller]
     pub fn new(reactor: &Reactor) -> (Firing<T>, Deferred<T>) {
-        Deferred::pair(Root::new(Location::caller(), None), reactor)
+        Deferred::pair(Root::new(Location::caller(), Behind::Nothing), reactor)
     }
 
     /// A deferred that knows how to stop the work behind it.
@@ -122,7 +127,17 @@ impl<T: 'static> Deferred<T> {
         reactor: &Reactor,
         canceller: impl FnOnce(&Firing<T>) + 'static,
     ) -> (Firing<T>, Deferred<T>) {
-        Deferred::pair(Root::new(Location::caller(), Some(Box::new(canceller))), reactor)
+        Deferred::pair(Root::new(Location::caller(), Behind::Canceller(Box::new(canceller))), reactor)
+    }
+
+    /// A deferred that stands in `line` under `ticket`; what it is given and nobody looks at goes back there.
+    pub(crate) fn in_line(
+        reactor: &Reactor,
+        place: Place,
+        line: Weak<dyn Line<T>>,
+        ticket: u64,
+    ) -> (Firing<T>, Deferred<T>) {
+        Deferred::pair(Root::new(place, Behind::Line(line, ticket)), reactor)
     }
 
     fn pair(root: Rc<Root<T>>, reactor: &Reactor) -> (Firing<T>, Deferred<T>) {

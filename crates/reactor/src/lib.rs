@@ -26,6 +26,7 @@
 //! [`Simulation`] can stand in under unchanged code.
 #![forbid(unsafe_code)]
 
+mod cooperate;
 pub mod deferred;
 mod driver;
 mod end;
@@ -35,11 +36,15 @@ pub mod io;
 mod name;
 mod pool;
 mod random;
+mod react;
 mod reactor;
 mod remote;
+mod scope;
 mod signal;
 mod simulation;
+mod sleep;
 mod source;
+pub mod sync;
 mod task;
 mod time;
 mod timer;
@@ -48,6 +53,7 @@ mod turn;
 mod watchdog;
 mod wheel;
 
+pub use cooperate::{CooperativeTask, Cooperator, NotPaused, Stopped as TaskStopped, Work};
 pub use deferred::{Deferred, Firing};
 pub use driver::sim::{Conditions, Network, Peer};
 pub use driver::{ListenOptions, Share};
@@ -56,9 +62,12 @@ pub use handler::Handler;
 pub use name::Name;
 pub use pool::{PoolError, PoolStatistics};
 pub use random::Random;
+pub use react::react;
 pub use reactor::{Deadline, READ_BUFFER_BYTES, Reactor, WATCHDOG_THRESHOLD, WeakReactor};
 pub use remote::{BlockingError, Remote, Stopped};
+pub use scope::Scope;
 pub use simulation::Simulation;
+pub use sleep::Sleep;
 pub use source::{Key, Readiness, Source};
 pub use task::Task;
 pub use time::Time;

@@ -147,6 +147,11 @@ impl Reactor {
         if self.0.phase.get() == Phase::New { self.0.driver.now() } else { self.0.now.get() }
     }
 
+    /// The clock's time at this moment, where a look at it is worth its price.
+    pub(crate) fn clock(&self) -> Time {
+        self.0.driver.now()
+    }
+
     /// The wall clock, through the driver: a simulation has its own.
     #[must_use]
     pub fn wall_clock(&self) -> SystemTime {

@@ -52,7 +52,7 @@ impl Wake for WakeHandle {
 
 type Body = Pin<Box<dyn Future<Output = ()>>>;
 
-struct TaskCell {
+pub(crate) struct TaskCell {
     reactor: Reactor,
     key: Key,
     name: Name,
@@ -155,10 +155,19 @@ impl Reactor {
 
     /// [`Reactor::spawn`] under a name.
     pub fn spawn_named<F: Future + 'static>(&self, name: Name, future: F) -> Task<F::Output> {
+        self.spawn_outcome(name, async move { Ok(future.await) })
+    }
+
+    /// Runs a future whose failure is the task's.
+    pub(crate) fn spawn_outcome<T: 'static>(
+        &self,
+        name: Name,
+        future: impl Future<Output = Outcome<T>> + 'static,
+    ) -> Task<T> {
         let end = Rc::new(RefCell::new(End::Pending(None)));
         let promise = Promise(Rc::clone(&end));
         let body: Body = Box::pin(async move {
-            let outcome = Caught(name, Box::pin(future)).await;
+            let outcome = Caught::new(name, future).await;
             promise.settle(outcome);
         });
         let mut made = None;
@@ -193,7 +202,7 @@ impl Reactor {
         });
         let name = Name::here();
         let task = self.spawn_named(name, async move {
-            let outcome = Caught(name, Box::pin(future)).await.and_then(|outcome| outcome);
+            let outcome = Caught::new(name, future).await;
             // It fails only if the deferred was cancelled meanwhile, and then nobody wants the value.
             let _ = firing.fire(outcome);
         });
@@ -203,25 +212,27 @@ impl Reactor {
 }
 
 /// A future whose panic is a failure, and reported under its name.
-struct Caught<F>(Name, Pin<Box<F>>);
+pub(crate) struct Caught<F>(Name, Pin<Box<F>>);
 
-impl<F: Future> Future for Caught<F> {
-    type Output = Outcome<F::Output>;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let poll = std::panic::AssertUnwindSafe(|| self.1.as_mut().poll(context));
-        match std::panic::catch_unwind(poll) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(payload) => {
-                let failure = Failure::from_panic(payload);
-                tracing::error!(task = %self.0, "{failure}");
-                Poll::Ready(Err(failure))
-            }
-        }
+impl<F> Caught<F> {
+    pub(crate) fn new(name: Name, future: F) -> Caught<F> {
+        Caught(name, Box::pin(future))
     }
 }
 
-fn abort(cell: &Rc<TaskCell>) {
+impl<T, F: Future<Output = Outcome<T>>> Future for Caught<F> {
+    type Output = Outcome<T>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<T>> {
+        let poll = std::panic::AssertUnwindSafe(|| self.1.as_mut().poll(context));
+        std::panic::catch_unwind(poll).unwrap_or_else(|payload| {
+            let failure = Failure::from_panic(payload);
+            tracing::error!(task = %self.0, "{failure}");
+            Poll::Ready(Err(failure))
+        })
+    }
+}
+
+pub(crate) fn abort(cell: &Rc<TaskCell>) {
     cell.aborted.set(true);
     let future = cell.future.borrow_mut().take();
     // Absent while it is being polled, or at its end: then the poll sees the mark.
@@ -232,6 +243,10 @@ fn abort(cell: &Rc<TaskCell>) {
 }
 
 impl<T> Task<T> {
+    pub(crate) fn cell(&self) -> Rc<TaskCell> {
+        Rc::clone(&self.cell)
+    }
+
     /// Ends the task: its future is dropped, at once, or after the poll that runs now.
     pub fn abort(&self) {
         abort(&self.cell);

@@ -107,7 +107,7 @@ impl Reactor {
 
     /// One turn. It sleeps until something happens, unless something already waits.
     pub(crate) fn turn(&self) -> std::io::Result<()> {
-        self.sleep()?;
+        self.wait()?;
         let lateness = self.take_time();
         self.take_mail();
         self.hand_over_events()?;
@@ -124,7 +124,7 @@ impl Reactor {
         !core.ready.borrow().is_empty() || !core.again.borrow().is_empty() || !core.dirty.borrow().is_empty()
     }
 
-    fn sleep(&self) -> std::io::Result<()> {
+    fn wait(&self) -> std::io::Result<()> {
         let core = &self.0;
         let until = self.wake_at();
         if let Some(until) = until

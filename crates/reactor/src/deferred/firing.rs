@@ -36,6 +36,10 @@ impl<T: 'static> Firing<T> {
         Firing { root, reactor }
     }
 
+    pub(super) fn reactor(&self) -> &Reactor {
+        &self.reactor
+    }
+
     /// Fires with a value.
     #[track_caller]
     pub fn callback(&self, value: T) -> Result<(), AlreadyFired> {

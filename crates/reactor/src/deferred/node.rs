@@ -118,6 +118,11 @@ impl<T> Slot<T> {
         if self.is_ready() { self.outcome.take() } else { None }
     }
 
+    /// A value that nobody took, whatever held it back; a failure stays, to be logged.
+    pub(super) fn reclaim(&self) -> Option<Outcome<T>> {
+        self.outcome.borrow_mut().take_if(|outcome| outcome.is_ok())
+    }
+
     /// Lets the task of `waker` know when there is an outcome.
     pub(super) fn wait(&self, waker: &Waker) {
         match self.next.take() {

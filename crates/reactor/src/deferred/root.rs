@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::Location;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::firing::{AlreadyFired, Firing};
 use super::guard;
@@ -10,31 +10,47 @@ use super::node::{Gate, Slot, Source, Step, Waits};
 use crate::Reactor;
 use crate::failure::{Abandoned, Cancelled, Failure, Outcome, Place};
 
+/// Where a deferred stands in line for something of which there is not enough: a token, an item, a notification.
+pub(crate) trait Line<T> {
+    /// It was cancelled before its turn.
+    fn leave(&self, ticket: u64);
+
+    /// Its turn came, and it was dropped before anybody looked: what it was given goes back.
+    fn returned(&self, value: T);
+}
+
 type Canceller<T> = Box<dyn FnOnce(&Firing<T>)>;
+
+/// What stands behind a deferred that is waited for.
+pub(super) enum Behind<T: 'static> {
+    Nothing,
+    Canceller(Canceller<T>),
+    Line(Weak<dyn Line<T>>, u64),
+}
 
 pub(super) struct Root<T: 'static> {
     slot: Slot<T>,
     fired_at: Cell<Option<Place>>,
     /// The next firing is swallowed: it comes from one who does not know yet that this was cancelled.
     swallow: Cell<bool>,
-    canceller: Cell<Option<Canceller<T>>>,
+    behind: Cell<Behind<T>>,
     firings: Cell<usize>,
 }
 
 impl<T: 'static> Root<T> {
-    pub(super) fn new(place: Place, canceller: Option<Canceller<T>>) -> Rc<Root<T>> {
+    pub(super) fn new(place: Place, behind: Behind<T>) -> Rc<Root<T>> {
         Rc::new(Root {
             slot: Slot::new(place),
             fired_at: Cell::new(None),
             swallow: Cell::new(false),
-            canceller: Cell::new(canceller),
+            behind: Cell::new(behind),
             firings: Cell::new(0),
         })
     }
 
     /// One that has its outcome from the start.
     pub(super) fn settled(place: Place, outcome: Outcome<T>) -> Rc<Root<T>> {
-        let root = Root::new(place, None);
+        let root = Root::new(place, Behind::Nothing);
         root.fired_at.set(Some(place));
         root.slot.settle(outcome);
         root
@@ -54,9 +70,13 @@ impl<T: 'static> Root<T> {
     #[track_caller]
     fn settle(self: &Rc<Self>, reactor: &Reactor, place: Place, outcome: Outcome<T>) {
         self.fired_at.set(Some(place));
+        let given = outcome.is_ok();
         self.slot.settle(outcome);
         self.slot.notify(self.clone(), reactor);
-        drop(self.canceller.take());
+        match self.behind.replace(Behind::Nothing) {
+            line @ Behind::Line(..) if given => self.behind.set(line),
+            over => drop(over),
+        }
     }
 
     pub(super) fn fired(&self) -> bool {
@@ -79,6 +99,18 @@ impl<T: 'static> Root<T> {
     }
 }
 
+impl<T: 'static> Drop for Root<T> {
+    /// What came out of a line and was never looked at goes back there.
+    fn drop(&mut self) {
+        if let Behind::Line(line, _) = self.behind.replace(Behind::Nothing)
+            && let Some(Ok(value)) = self.slot.reclaim()
+            && let Some(line) = line.upgrade()
+        {
+            line.returned(value);
+        }
+    }
+}
+
 impl<T: 'static> Step for Root<T> {
     fn run(self: Rc<Self>) -> Option<Rc<dyn Step>> {
         self.slot.run()
@@ -96,18 +128,27 @@ impl<T: 'static> Step for Root<T> {
         if self.fired() {
             return;
         }
-        let mut reason = Failure::at(place, Cancelled);
-        match self.canceller.take() {
-            None => self.swallow.set(true),
-            Some(canceller) => {
+        let reason = Failure::at(place, Cancelled);
+        match self.behind.replace(Behind::Nothing) {
+            Behind::Nothing => {
+                self.swallow.set(true);
+                self.settle(reactor, place, Err(reason));
+            }
+            Behind::Canceller(canceller) => {
+                // Lives until there is an outcome: the canceller may drop all the others.
                 let firing = Firing::new(self.clone(), reactor.clone());
-                if let Err(panic) = guard(place, || canceller(&firing)) {
-                    reason = panic;
+                let reason = guard(place, || canceller(&firing)).err().unwrap_or(reason);
+                if !self.fired() {
+                    self.settle(reactor, place, Err(reason));
                 }
             }
-        }
-        if !self.fired() {
-            self.settle(reactor, place, Err(reason));
+            Behind::Line(line, ticket) => {
+                // Settled first: the line holds the firing end, and lets go of it.
+                self.settle(reactor, place, Err(reason));
+                if let Some(line) = line.upgrade() {
+                    line.leave(ticket);
+                }
+            }
         }
     }
 

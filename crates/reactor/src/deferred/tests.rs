@@ -6,6 +6,7 @@ mod depth;
 mod harness;
 mod log;
 mod model;
+mod nested;
 mod pause;
 mod timeout;
 mod wait;

@@ -125,3 +125,14 @@ fn canceller_may_drop_or_cancel_everything() {
     drop(firing);
     assert!(h.failure(deferred).is::<Cancelled>());
 }
+
+#[test]
+fn canceller_that_drops_the_firing_end_leaves_it_cancelled() {
+    let h = harness();
+    let held = Rc::new(std::cell::Cell::new(None));
+    let dropped = held.clone();
+    let (firing, deferred) = Deferred::<u8>::with_canceller(&h.reactor, move |_| drop(dropped.take()));
+    held.set(Some(firing));
+    deferred.cancel();
+    assert!(h.failure(deferred).is::<Cancelled>());
+}
