@@ -250,7 +250,7 @@ pub fn launch(
     settings: Settings,
     build: impl FnOnce(&mut App) -> Result<(), StartError>,
 ) -> ExitCode {
-    crate::output::init();
+    crate::output::log_to_stderr();
     let refused = |error: StartError| {
         crate::output::complain(name, &error.to_string());
         ExitCode::from(EXIT_USAGE)

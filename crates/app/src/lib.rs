@@ -24,5 +24,6 @@ mod workers;
 
 pub use application::{AccessLog, App, Settings, launch};
 pub use logfile::{LogStatistics, LogWriter};
+pub use output::log_to_stderr;
 pub use program::{Options, main, parse};
 pub use service::{Bound, Service, StartError};

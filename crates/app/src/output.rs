@@ -10,7 +10,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Prints events from `info` up on standard error. A program that has its own subscriber keeps it.
-pub(crate) fn init() {
+///
+/// `ropewalk::main` and [`launch`](crate::launch) call it; a program that is made of a bare reactor calls it itself, or it
+/// learns nothing of a callback that panicked or of a failure that nobody looked at.
+pub fn log_to_stderr() {
     let layer = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

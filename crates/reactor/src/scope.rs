@@ -87,6 +87,14 @@ impl Scope {
     /// # Errors
     /// The first failure: a panic, or that of a task which was [run](Scope::run). The other tasks were ended then.
     pub async fn join(self) -> Outcome<()> {
+        self.finished().await
+    }
+
+    /// [`Scope::join`], and more tasks may be added after.
+    ///
+    /// # Errors
+    /// As there, once: who asks again is told of new failures only.
+    pub async fn finished(&self) -> Outcome<()> {
         poll_fn(|context| {
             if self.inner.tasks.borrow().is_empty() {
                 return Poll::Ready(());

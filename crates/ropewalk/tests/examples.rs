@@ -11,10 +11,15 @@ macro_rules! examples {
 }
 
 examples! {
+    "../examples/await_style.rs" await_style,
     "../examples/chat.rs" chat,
+    "../examples/crawl.rs" crawl,
+    "../examples/deferred_chain.rs" deferred_chain,
     "../examples/echo.rs" echo,
     "../examples/hello.rs" hello,
     "../examples/proxy.rs" proxy,
+    "../examples/race.rs" race,
+    "../examples/recovery.rs" recovery,
     "../examples/slow_handler.rs" slow_handler,
     "../examples/static_site.rs" static_site,
     "../examples/threads.rs" threads,
@@ -23,6 +28,8 @@ examples! {
     "../examples/weblog_client.rs" weblog_client,
 }
 
+#[path = "examples_driven/deferreds.rs"]
+mod deferreds;
 #[path = "examples_driven/protocols.rs"]
 mod protocols;
 #[path = "examples_driven/proxying.rs"]

@@ -1,5 +1,6 @@
 //! Adding links to a chain.
 
+use std::error::Error;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -95,6 +96,11 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
+    /// Lets the chain run without its holder: the same as dropping it, said aloud. A failure at its end is logged.
+    pub fn detach(self) {
+        drop(self);
+    }
+
     /// Adds a node. An end that has its outcome already, and is not held back, runs it as one entry of its own.
     #[track_caller]
     pub(super) fn link<U: 'static>(
@@ -124,5 +130,31 @@ impl<T: 'static> Deferred<T> {
     pub(super) fn into_node(mut self) -> Rc<dyn Source<T>> {
         self.release();
         self.take_node()
+    }
+}
+
+impl<T: 'static, E: Into<Box<dyn Error + Send + Sync>> + 'static> Deferred<Result<T, E>> {
+    /// One layer less: an error that came as a value goes on as a failure.
+    ///
+    /// ```
+    /// # use ropewalk_reactor::{Deferred, Reactor};
+    /// fn read(reactor: &Reactor, path: &'static str) -> Deferred<String> {
+    ///     reactor.defer_to_thread(move || std::fs::read_to_string(path)).flatten()
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn flatten(self) -> Deferred<T> {
+        let place = Location::caller();
+        self.link(place, move |outcome| {
+            Flow::Done(outcome.and_then(|value| value.map_err(|error| Failure::at(place, error))))
+        })
+    }
+}
+
+impl<T: 'static> Deferred<Outcome<T>> {
+    /// One layer less: a failure that came as a value goes on as one.
+    #[track_caller]
+    pub fn flatten(self) -> Deferred<T> {
+        self.link(Location::caller(), |outcome| Flow::Done(outcome.and_then(|value| value)))
     }
 }

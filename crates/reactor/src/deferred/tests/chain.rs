@@ -254,3 +254,15 @@ fn both_ends_are_small() {
     assert!(format!("{deferred:?}").contains("chain.rs"));
     assert_eq!(deferred.made_at().file(), file!());
 }
+
+#[test]
+fn flattening_makes_failures_of_errors_that_came_as_values() {
+    let h = harness();
+    let parsed = |text: &str| succeed(&h.reactor, text.parse::<u8>()).flatten();
+    assert_eq!(h.value(parsed("7")), 7);
+    let failure = h.failure(parsed("x"));
+    assert!(failure.is::<std::num::ParseIntError>());
+    assert!(failure.place().file().ends_with("tests/chain.rs"));
+    let outcome: Outcome<u8> = Err(Failure::new("no"));
+    assert_eq!(h.failure(succeed(&h.reactor, outcome).flatten()).to_string(), "no");
+}
