@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+mod datagram;
 mod endpoint;
 mod limits;
 mod line;
@@ -39,6 +40,7 @@ mod stream;
 mod transport;
 
 pub use connect::{connect, resolve};
+pub use datagram::{DatagramOptions, DatagramProtocol, DatagramStatistics, DatagramTransport, listen_udp};
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, quote};
 pub use limits::{Admission, ConnectionLimits};
 pub use line::{LineHandler, LineReceiver, LineTransport, MAX_LENGTH};

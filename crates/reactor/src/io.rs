@@ -12,6 +12,10 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::driver::sim;
 
+mod datagram;
+
+pub use datagram::DatagramSocket;
+
 /// Where a socket or a listener is, or its peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {

@@ -15,7 +15,7 @@ use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 use crate::driver::{Driver, ListenOptions, RealDriver};
-use crate::io::{Listener, Socket};
+use crate::io::{DatagramSocket, Listener, Socket};
 use crate::name::Name;
 use crate::pool::ThreadPool;
 use crate::remote::{Mailbox, Remote};
@@ -299,6 +299,16 @@ impl Reactor {
     /// A listening UNIX socket.
     pub fn listen_unix(&self, path: &Path, options: &ListenOptions) -> io::Result<Listener> {
         self.0.driver.listen_unix(path, options)
+    }
+
+    /// A UDP socket. `shared` lets several sockets have the same port, as those do that hear one multicast group.
+    pub fn bind_udp(&self, address: SocketAddr, shared: bool) -> io::Result<DatagramSocket> {
+        self.0.driver.bind_udp(address, shared)
+    }
+
+    /// Registers a datagram socket under a key: readable, edge-triggered.
+    pub fn register_datagrams(&self, socket: &mut DatagramSocket, key: Key) -> io::Result<()> {
+        self.0.driver.register_datagrams(socket, key)
     }
 
     /// A TCP socket that begins to connect.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::io::{Listener, Socket};
+use crate::io::{DatagramSocket, Listener, Socket};
 use crate::source::{Event, Key, Readiness};
 use crate::time::Time;
 
@@ -167,6 +167,26 @@ impl Driver {
             (Driver::Real(real), Listener::Unix(listener)) => real.register_readable(listener, key),
             (_, Listener::Sim(port)) => {
                 port.register(key);
+                Ok(())
+            }
+            (Driver::Sim(_), _) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "a system socket in a simulation"))
+            }
+        }
+    }
+
+    pub(crate) fn bind_udp(&self, address: SocketAddr, shared: bool) -> io::Result<DatagramSocket> {
+        match self {
+            Driver::Real(_) => real::bind_udp(address, shared),
+            Driver::Sim(sim) => sim.bind_udp(address, shared).map(DatagramSocket::Sim),
+        }
+    }
+
+    pub(crate) fn register_datagrams(&self, socket: &mut DatagramSocket, key: Key) -> io::Result<()> {
+        match (self, socket) {
+            (Driver::Real(real), DatagramSocket::Udp(socket)) => real.register_readable(socket, key),
+            (_, DatagramSocket::Sim(hole)) => {
+                hole.register(key);
                 Ok(())
             }
             (Driver::Sim(_), _) => {

@@ -20,7 +20,7 @@ use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket as Socket2, TcpKeepalive, Type};
 
 use super::{EVENTS_MAX, ListenOptions, Share};
-use crate::io::{Listener, Socket};
+use crate::io::{DatagramSocket, Listener, Socket};
 use crate::random::Random;
 use crate::source::{Event, Key, Readiness};
 use crate::time::Time;
@@ -239,4 +239,16 @@ pub(super) fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
 
 pub(super) fn connect_unix(path: &Path) -> io::Result<Socket> {
     mio::net::UnixStream::connect(path).map(Socket::Unix)
+}
+
+pub(super) fn bind_udp(address: SocketAddr, shared: bool) -> io::Result<DatagramSocket> {
+    let socket =
+        Socket2::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
+    // For UDP this lets several sockets have one port, as listeners of a multicast group do.
+    socket.set_reuse_address(shared)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    Ok(DatagramSocket::Udp(mio::net::UdpSocket::from_std(socket.into())))
 }

@@ -17,8 +17,10 @@ use crate::random::Random;
 use crate::source::{Event, Key, Readiness};
 use crate::time::Time;
 
+mod datagram;
 mod peer;
 
+pub(crate) use datagram::Mailhole;
 pub use peer::Peer;
 
 /// The wall clock of every simulation begins here: 2026-01-01 00:00:00 UTC, after the Unix epoch.
@@ -35,6 +37,10 @@ pub struct Conditions {
     pub segment_bytes_max: usize,
     /// So many accepts fail with "too many open files" (EMFILE) before one succeeds again.
     pub accepts_failing: u32,
+    /// Of a thousand datagrams, so many are lost.
+    pub datagrams_lost: u32,
+    /// Of a thousand datagrams, so many arrive twice.
+    pub datagrams_doubled: u32,
     /// The shortest and the longest time that a job of the thread pool takes.
     pub job: (Duration, Duration),
 }
@@ -46,6 +52,8 @@ impl Default for Conditions {
             window_bytes: 64 * 1024,
             segment_bytes_max: 16 * 1024,
             accepts_failing: 0,
+            datagrams_lost: 0,
+            datagrams_doubled: 0,
             job: (Duration::from_micros(100), Duration::from_millis(20)),
         }
     }
@@ -75,6 +83,7 @@ struct World {
     happenings: BTreeMap<(Time, u64), Happening>,
     serial: u64,
     ports: BTreeMap<SocketAddr, Weak<PortState>>,
+    holes: Vec<Weak<datagram::Hole>>,
     next_port: u16,
     events: BTreeMap<Key, Readiness>,
     signals: Vec<i32>,
@@ -86,6 +95,7 @@ enum Happening {
     Reset(Rc<Pipe>),
     Room(Rc<Pipe>),
     Connect(Rc<Pair>, SocketAddr),
+    Datagram { from: SocketAddr, to: SocketAddr, data: Vec<u8>, sender: Weak<datagram::Hole> },
 }
 
 /// One direction of a connection.
@@ -185,6 +195,7 @@ impl Network {
             happenings: BTreeMap::new(),
             serial: 0,
             ports: BTreeMap::new(),
+            holes: Vec::new(),
             next_port: 40_000,
             events: BTreeMap::new(),
             signals: Vec::new(),
@@ -274,6 +285,7 @@ impl Network {
                 self.0.borrow_mut().signal(writer, Readiness::WRITABLE);
             }
             Happening::Connect(pair, to) => self.establish(pair, to),
+            Happening::Datagram { from, to, data, sender } => self.deliver(from, to, &data, &sender),
         }
     }
 
