@@ -13,8 +13,10 @@ use rustix::net::{RecvFlags, SendFlags};
 use crate::driver::sim;
 
 mod datagram;
+mod layer;
 
 pub use datagram::DatagramSocket;
+pub use layer::{Below, Layer, Layered};
 
 /// Where a socket or a listener is, or its peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +57,8 @@ pub enum Socket {
     Unix(mio::net::UnixStream),
     /// One end of a simulated connection.
     Sim(Box<sim::End>),
+    /// Any of these under a layer.
+    Layered(Box<Layered>),
 }
 
 impl Socket {
@@ -64,6 +68,7 @@ impl Socket {
             Socket::Tcp(socket) => receive(socket.as_fd(), into),
             Socket::Unix(socket) => receive(socket.as_fd(), into),
             Socket::Sim(end) => end.read(into),
+            Socket::Layered(layered) => layered.read(into),
         }
     }
 
@@ -73,6 +78,7 @@ impl Socket {
             Socket::Tcp(socket) => send(socket.as_fd(), from),
             Socket::Unix(socket) => send(socket.as_fd(), from),
             Socket::Sim(end) => end.write(from),
+            Socket::Layered(layered) => layered.write(from),
         }
     }
 
@@ -82,6 +88,7 @@ impl Socket {
             Socket::Tcp(socket) => (&*socket).write_vectored(from),
             Socket::Unix(socket) => (&*socket).write_vectored(from),
             Socket::Sim(end) => end.write_vectored(from),
+            Socket::Layered(layered) => write_pieces(from, |piece| layered.write(piece)),
         }
     }
 
@@ -91,6 +98,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.shutdown(how),
             Socket::Unix(socket) => socket.shutdown(how),
             Socket::Sim(end) => end.shutdown(how),
+            Socket::Layered(layered) => layered.shutdown(how),
         }
     }
 
@@ -103,6 +111,7 @@ impl Socket {
             }
             Socket::Unix(_) => {}
             Socket::Sim(end) => end.reset_on_close(),
+            Socket::Layered(layered) => layered.below().set_reset_on_close(),
         }
     }
 
@@ -111,6 +120,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.set_nodelay(nodelay),
             Socket::Unix(_) | Socket::Sim(_) => Ok(()),
+            Socket::Layered(layered) => layered.below().set_nodelay(nodelay),
         }
     }
 
@@ -120,6 +130,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.take_error(),
             Socket::Unix(socket) => socket.take_error(),
             Socket::Sim(end) => Ok(end.take_error()),
+            Socket::Layered(layered) => layered.below().take_error(),
         }
     }
 
@@ -129,6 +140,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.peer_addr().map(Address::Inet),
             Socket::Unix(socket) => socket.peer_addr().map(|address| unix_address(&address)),
             Socket::Sim(end) => end.peer_address(),
+            Socket::Layered(layered) => layered.below().peer_address(),
         }
     }
 
@@ -138,16 +150,41 @@ impl Socket {
             Socket::Tcp(socket) => socket.local_addr().map(Address::Inet),
             Socket::Unix(socket) => socket.local_addr().map(|address| unix_address(&address)),
             Socket::Sim(end) => Ok(end.local_address()),
+            Socket::Layered(layered) => layered.below().local_address(),
         }
     }
 
-    /// The descriptor; a simulated end has none.
+    /// The descriptor; a simulated end has none, and under a layer it is not for others to write to.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Socket::Tcp(socket) => Some(socket.as_fd()),
             Socket::Unix(socket) => Some(socket.as_fd()),
-            Socket::Sim(_) => None,
+            Socket::Sim(_) | Socket::Layered(_) => None,
+        }
+    }
+
+    /// Sends on what layers hold; `WouldBlock` while some is left.
+    pub fn flush(&self) -> io::Result<()> {
+        match self {
+            Socket::Layered(layered) => layered.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing more will be written: layers say farewell. `WouldBlock` until all of it has left; ask again then.
+    pub fn finish(&self) -> io::Result<()> {
+        match self {
+            Socket::Layered(layered) => layered.finish(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at the layer of this type, if there is one.
+    pub fn layer<L: Layer, T>(&self, then: impl FnOnce(&mut L) -> T) -> Option<T> {
+        match self {
+            Socket::Layered(layered) => layered.find(then),
+            _ => None,
         }
     }
 }
@@ -185,6 +222,29 @@ impl Listener {
             Listener::Sim(port) => Ok(port.local_address()),
         }
     }
+}
+
+/// All pieces, as far as they are taken: a first piece written alone would look like a full window, and no readiness would
+/// ever follow.
+pub(crate) fn write_pieces(
+    from: &[IoSlice<'_>],
+    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut total = 0;
+    for piece in from {
+        match write(piece) {
+            Ok(count) => {
+                total += count;
+                if count < piece.len() {
+                    break;
+                }
+            }
+            Err(error) if total == 0 => return Err(error),
+            // A failure comes again at the next write; a full window is known to whoever reported it.
+            Err(_) => break,
+        }
+    }
+    Ok(total)
 }
 
 // The system calls themselves: libc's wrappers are cancellation points, and cost two atomic operations each in a process that

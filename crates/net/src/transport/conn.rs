@@ -69,6 +69,8 @@ mod flag {
     pub(super) const SWITCHED: u32 = 1 << 19;
     /// There is something rare: one bit to look at, instead of a cell to empty and fill.
     pub(super) const RARE: u32 = 1 << 20;
+    /// There is a layer on the socket, which may hold something of its own to send.
+    pub(super) const LAYERED: u32 = 1 << 21;
 }
 
 /// What connections of one listener or one connecting have in common.
@@ -362,6 +364,10 @@ impl Conn {
     fn after_event(self: &Rc<Self>) {
         if self.has(flag::CLOSED) {
             return;
+        }
+        if self.has(flag::LAYERED) {
+            // What was read may be what the layer waited for before it could write: its handshake's end.
+            self.clear(flag::BLOCKED);
         }
         let only_output = !self.has(flag::ABORTING | flag::CLOSING | flag::SHUT);
         if only_output && self.has_output() && self.may_wait() {

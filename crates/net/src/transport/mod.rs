@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ropewalk_reactor::io::{Address, Socket};
+use ropewalk_reactor::io::{Address, Layer, Socket};
 use ropewalk_reactor::{Key, Name, Reactor, Time};
 
 pub(crate) use conn::{Conn, Origin, OriginKind};
@@ -158,6 +158,17 @@ impl Transport {
     /// without `connection_lost`.
     pub fn switch(&self, next: Box<dyn Protocol>) {
         self.0.switch(next);
+    }
+
+    /// Puts a layer between this connection and its socket, at once: STARTTLS, a throttle. What the protocol hands back
+    /// ([`Transport::unread`]) before this call is the layer's first input; what was written before leaves in the clear.
+    pub fn push_layer(&self, layer: Box<dyn Layer>) {
+        self.0.push_layer(layer);
+    }
+
+    /// Looks at the layer of type `L`, if there is one.
+    pub fn layer<L: Layer, T>(&self, then: impl FnOnce(&mut L) -> T) -> Option<T> {
+        self.0.with_socket(|socket| socket.layer(then)).flatten()
     }
 
     /// Sets when [`Protocol::timed_out`] is called; `None` means never. Later than before costs one store.

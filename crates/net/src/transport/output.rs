@@ -89,6 +89,17 @@ impl Outbox {
         });
     }
 
+    /// All that waits, in one piece.
+    pub(super) fn into_bytes(self: Box<Self>) -> Vec<u8> {
+        let mut bytes = self.first[self.sent.min(self.first.len())..].to_vec();
+        let mut skip = self.sent.saturating_sub(self.first.len());
+        for piece in &self.rest {
+            bytes.extend_from_slice(&piece.bytes()[std::mem::take(&mut skip)..]);
+        }
+        self.give_back();
+        bytes
+    }
+
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
         self.len

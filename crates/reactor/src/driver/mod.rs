@@ -155,6 +155,10 @@ impl Driver {
                 end.register(key);
                 Ok(())
             }
+            (_, Socket::Layered(_)) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a socket is registered before it gets layers",
+            )),
             (Driver::Sim(_), _) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a system socket in a simulation"))
             }

@@ -412,24 +412,8 @@ impl End {
         Ok(count)
     }
 
-    /// All pieces, as far as they are taken: a first piece written alone would look like a full window, and no readiness
-    /// would ever follow.
     pub(crate) fn write_vectored(&self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let mut total = 0;
-        for piece in from {
-            match self.write(piece) {
-                Ok(count) => {
-                    total += count;
-                    if count < piece.len() {
-                        break;
-                    }
-                }
-                Err(error) if total == 0 => return Err(error),
-                // A failure comes again at the next write; a full window has marked the writer as blocked.
-                Err(_) => break,
-            }
-        }
-        Ok(total)
+        crate::io::write_pieces(from, |piece| self.write(piece))
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

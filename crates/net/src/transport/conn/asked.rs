@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use ropewalk_reactor::io::Address;
+use ropewalk_reactor::io::{Address, Layer, Layered, Socket};
 use ropewalk_reactor::{Deadline, Readiness, Time};
 
 use super::{Conn, Outbox, Peer, flag};
@@ -46,6 +46,24 @@ impl Conn {
         let mut outbox = output.take().unwrap_or_else(Outbox::take);
         outbox.write_shared(data, sent);
         self.queued(outbox);
+    }
+
+    /// Puts a layer on the socket: what the protocol has handed back is the layer's first input, and what was written before
+    /// leaves ahead of it.
+    pub(in crate::transport) fn push_layer(&self, mut layer: Box<dyn Layer>) {
+        let Some(socket) = self.socket.take() else { return };
+        layer.attached(&self.origin.reactor, self.key);
+        let early = self.if_rare(|rare| std::mem::take(&mut rare.unread)).unwrap_or_default();
+        let read_more = !early.is_empty();
+        let clear = self.output.take().map(|output| output.into_bytes()).unwrap_or_default();
+        self.socket.set(Some(Socket::Layered(Box::new(Layered::new(socket, layer, early, clear)))));
+        self.set(flag::LAYERED);
+        if read_more {
+            self.set(flag::UNSEEN);
+            self.origin.reactor.ready_again(self.key, Readiness::READABLE);
+        }
+        // What the layer has to say first goes out in this turn.
+        self.settle_later();
     }
 
     pub(super) fn queued(&self, output: Box<Outbox>) {
@@ -158,6 +176,10 @@ impl Conn {
     pub(in crate::transport) fn lose_connection(&self, lingering: bool) {
         if !self.has(flag::CLOSING | flag::CLOSED) {
             self.set(flag::CLOSING | if lingering { flag::LINGER } else { 0 });
+            if self.has(flag::LAYERED) {
+                // The layer has to be able to hear, if only to say farewell; the protocol is told nothing more.
+                self.clear(flag::PAUSED);
+            }
             self.settle_later();
         }
     }

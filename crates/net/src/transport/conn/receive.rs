@@ -57,7 +57,8 @@ impl Conn {
     /// Whether the protocol takes bytes (or, in lingering, whether they are thrown away).
     pub(super) fn may_deliver(&self) -> bool {
         !self.has(flag::PAUSED | flag::CLOSED | flag::ABORTING | flag::MANUAL)
-            && (!self.has(flag::CLOSING) || self.has(flag::LINGER) && self.has(flag::SHUT_DONE))
+            // A layer may have to hear something before it can send the last of what was written.
+            && (!self.has(flag::CLOSING) || self.has(flag::LAYERED) || self.has(flag::LINGER) && self.has(flag::SHUT_DONE))
     }
 
     /// Whether bytes may come from the socket: not before those that the protocol has handed back.

@@ -1,6 +1,7 @@
 //! The output's way out: sending, water marks, stalls, and what waits for the last byte. The loop calls it after a callback and
 //! when the turn flushes.
 
+use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use ropewalk_reactor::Readiness;
 use ropewalk_reactor::io::Socket;
 
-use super::{Conn, LINGER, Sent, flag};
+use super::{Conn, LINGER, Outbox, Sent, flag};
 use crate::protocol::Lost;
 
 impl Conn {
@@ -46,6 +47,9 @@ impl Conn {
 
     /// Everything is sent: what was waiting for that happens now.
     pub(super) fn drained(self: &Rc<Self>) {
+        if self.has(flag::LAYERED) && !self.flush_layers() {
+            return;
+        }
         if self.has(flag::SHUT | flag::LINGER) && !self.has(flag::SHUT_DONE) {
             self.set(flag::SHUT_DONE);
             // Failing means that the peer is gone already, which reading will tell.
@@ -65,12 +69,35 @@ impl Conn {
         }
     }
 
+    /// Sends what layers hold, and their farewell when the end has come; false while some is left, or it failed.
+    fn flush_layers(&self) -> bool {
+        let over = self.has(flag::CLOSING | flag::SHUT | flag::LINGER);
+        match self.with_socket(|socket| if over { socket.finish() } else { socket.flush() }) {
+            Some(Ok(())) => {
+                self.unblocked();
+                true
+            }
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.set(flag::BLOCKED);
+                if self.if_rare(|rare| rare.stalls_at).flatten().is_none() {
+                    self.stall_begins();
+                }
+                false
+            }
+            Some(Err(error)) => {
+                self.abort(Lost::Broken(Arc::new(error)));
+                false
+            }
+            None => false,
+        }
+    }
+
     pub(super) fn send(self: &Rc<Self>) {
         if self.has(flag::CONNECTING | flag::BLOCKED) {
             return self.hold_back();
         }
         let Some(mut output) = self.output.take() else { return };
-        match self.with_socket(|socket| output.send(socket)) {
+        match self.with_socket(|socket| send_through(&mut output, socket)) {
             Some(Sent::All(count)) => {
                 self.sent.set(self.sent.get() + count as u64);
                 output.give_back();
@@ -148,5 +175,26 @@ impl Conn {
         }
         self.wake_waiting();
         self.relieve();
+    }
+}
+
+/// Sends, and lets a layer send what it made of it: one that had no room may have some then, and nobody else would tell.
+fn send_through(output: &mut Outbox, socket: &Socket) -> Sent {
+    let (mut total, mut flushed) = (0, false);
+    loop {
+        let count = match output.send(socket) {
+            Sent::All(count) => return Sent::All(total + count),
+            Sent::Failed(error) => return Sent::Failed(error),
+            Sent::Blocked(count) => count,
+        };
+        total += count;
+        if !matches!(socket, Socket::Layered(_)) || flushed && count == 0 {
+            return Sent::Blocked(total);
+        }
+        match socket.flush() {
+            Ok(()) => flushed = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked(total),
+            Err(error) => return Sent::Failed(error),
+        }
     }
 }

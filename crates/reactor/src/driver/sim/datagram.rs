@@ -65,7 +65,8 @@ impl Mailhole {
         let copies = world.copies();
         for _ in 0..copies {
             let at = world.now + world.latency();
-            world.push(at, Happening::Datagram { from, to, data: data.to_vec(), sender: Rc::downgrade(hole) });
+            world
+                .push(at, Happening::Datagram { from, to, data: data.to_vec(), sender: Rc::downgrade(hole) });
         }
         Ok(data.len())
     }
