@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub enum ServerEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEndpoint {
-    /// `tcp:host=H:port=P[:timeout=SECONDS]`, or `tcp:H:P`.
+    /// `tcp:host=H:port=P[:timeout=SECONDS][:bindAddress=IP]`, or `tcp:H:P`.
     Tcp {
         /// A name or an address.
         host: String,
@@ -62,6 +63,8 @@ pub enum ClientEndpoint {
         port: u16,
         /// For all attempts together, name resolution included; 30 s unless given.
         timeout: Duration,
+        /// The address of this machine from which to connect; the system's choice unless given.
+        bind_address: Option<IpAddr>,
     },
     /// `unix:path=PATH[:timeout=SECONDS]`, or `unix:PATH`.
     Unix {
@@ -117,6 +120,19 @@ impl ServerEndpoint {
     }
 }
 
+impl ClientEndpoint {
+    /// A TCP endpoint with the usual timeout, for a host that is not part of a string yet.
+    ///
+    /// ```
+    /// use ropewalk_net::ClientEndpoint;
+    /// assert_eq!(ClientEndpoint::tcp("::1", 80).to_string(), "tcp:host=\\:\\:1:port=80");
+    /// ```
+    #[must_use]
+    pub fn tcp(host: impl Into<String>, port: u16) -> ClientEndpoint {
+        ClientEndpoint::Tcp { host: host.into(), port, timeout: TIMEOUT, bind_address: None }
+    }
+}
+
 impl FromStr for ServerEndpoint {
     type Err = EndpointError;
 
@@ -129,7 +145,8 @@ impl FromStr for ServerEndpoint {
                 let v6 = kind == "tcp6";
                 let port = parts.required("port", 0, "tcp:8080")?;
                 let port = parts.number(&port, "port", "a number from 0 to 65535")?;
-                let interface = parts.key("interface").map(|text| parts.address(&text, v6)).transpose()?;
+                let interface =
+                    parts.key("interface").map(|text| parts.address("interface", &text, v6)).transpose()?;
                 let backlog = parts.optional_number("backlog", backlog)?;
                 ServerEndpoint::Tcp { port, interface, v6, backlog }
             }
@@ -156,9 +173,12 @@ impl FromStr for ClientEndpoint {
             "tcp" => {
                 let host = parts.required("host", 0, "tcp:host=example.org:port=80")?;
                 let port = parts.required("port", 1, "tcp:host=example.org:port=80")?;
-                let port = parts.number(&port, "port", "a number from 0 to 65535")?;
+                let port = parts.number::<NonZeroU16>(&port, "port", "a number from 1 to 65535")?.get();
                 let timeout = parts.timeout()?;
-                ClientEndpoint::Tcp { host, port, timeout }
+                let bind_address = parts.key("bindAddress");
+                let bind_address =
+                    bind_address.map(|text| parts.address("bindAddress", &text, false)).transpose()?;
+                ClientEndpoint::Tcp { host, port, timeout, bind_address }
             }
             "unix" => {
                 let path = parts.required("path", 0, "unix:path=/run/app.sock")?.into();
@@ -199,8 +219,11 @@ impl fmt::Display for ServerEndpoint {
 impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timeout = match self {
-            ClientEndpoint::Tcp { host, port, timeout } => {
+            ClientEndpoint::Tcp { host, port, timeout, bind_address } => {
                 write!(f, "tcp:host={}:port={port}", quote(host))?;
+                if let Some(address) = bind_address {
+                    write!(f, ":bindAddress={}", quote(&address.to_string()))?;
+                }
                 timeout
             }
             ClientEndpoint::Unix { path, timeout } => {
@@ -330,12 +353,12 @@ impl Parts {
         }
     }
 
-    fn address(&self, text: &str, v6: bool) -> Result<IpAddr, EndpointError> {
+    fn address(&self, key: &str, text: &str, v6: bool) -> Result<IpAddr, EndpointError> {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         let address = match bare {
             "localhost" if v6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
             "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            _ => self.number(bare, "interface", "an IP address (escape the colons of IPv6: \\:\\:1)")?,
+            _ => self.number(bare, key, "an IP address (escape the colons of IPv6: \\:\\:1)")?,
         };
         if v6 && address.is_ipv4() {
             return Err(self.error("tcp6: wants an IPv6 interface"));
@@ -381,7 +404,12 @@ mod tests {
         ] {
             assert_eq!(server(text).expect(text).to_string(), text);
         }
-        for text in ["tcp:host=example.org:port=80", "unix:path=/x:timeout=1.5"] {
+        for text in [
+            "tcp:host=example.org:port=80",
+            "tcp:host=\\:\\:1:port=80:bindAddress=\\:\\:1:timeout=2",
+            "tcp:host=a:port=80:bindAddress=127.0.0.2",
+            "unix:path=/x:timeout=1.5",
+        ] {
             assert_eq!(text.parse::<ClientEndpoint>().expect(text).to_string(), text);
         }
         assert_eq!(
@@ -413,6 +441,16 @@ mod tests {
             let error = server(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");
             assert!(!error.contains('\n'), "{error}");
+        }
+        for (text, part) in [
+            ("tcp:host=:port=80", "the host is missing"),
+            ("tcp:a", "the port is missing"),
+            ("tcp:a:0", "port \"0\" is not a number from 1 to 65535"),
+            ("tcp:a:80:bindAddress=b", "bindAddress \"b\" is not an IP address"),
+            ("tcp:a:80:timeout=0", "above 0"),
+        ] {
+            let error = text.parse::<ClientEndpoint>().expect_err(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 }

@@ -37,16 +37,23 @@ mod line;
 mod listen;
 pub mod policy;
 mod protocol;
+mod resolver;
+mod service;
 mod stream;
 mod transport;
 
-pub use connect::{connect, resolve};
+pub use connect::{ATTEMPT_DELAY, ConnectError, ConnectOptions, FailedAttempt, connect, connect_with};
 pub use datagram::{DatagramOptions, DatagramProtocol, DatagramStatistics, DatagramTransport, listen_udp};
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, quote};
 pub use limits::{Admission, ConnectionLimits};
 pub use line::{LineHandler, LineReceiver, LineTransport, MAX_LENGTH};
 pub use listen::{Port, PortStatistics, ServerOptions, listen, listen_with};
 pub use protocol::{Factory, Lost, Producer, Protocol};
+pub use resolver::{
+    HOST_BYTES_MAX, OverrideResolver, Resolver, ResolverStatistics, SystemResolver, install_resolver,
+    literal, resolve, resolver,
+};
 pub use ropewalk_reactor::io::{Address, Below, Layer};
+pub use service::{ClientFactory, ClientPolicy, ClientService, ClientStatistics, Connected};
 pub use stream::{Flush, Stream, StreamEnd, StreamError, StreamFactory, StreamLimits, Write, stream_factory};
 pub use transport::{Transport, TransportOptions};

@@ -25,6 +25,7 @@ impl Reactor {
         self.guard(name, || core.signals.clear());
         core.dirty.borrow_mut().clear();
         core.again.borrow_mut().clear();
+        self.guard(name, || core.parts.clear());
     }
 
     /// Lets go of all there is; answers whether there was anything.

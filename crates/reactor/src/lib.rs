@@ -28,12 +28,14 @@
 
 mod cooperate;
 pub mod deferred;
+mod dial;
 mod driver;
 mod end;
 pub mod failure;
 mod handler;
 pub mod io;
 mod name;
+mod part;
 mod pool;
 mod random;
 mod react;
@@ -55,7 +57,7 @@ mod wheel;
 
 pub use cooperate::{CooperativeTask, Cooperator, NotPaused, Stopped as TaskStopped, Work};
 pub use deferred::{Deferred, Firing};
-pub use driver::sim::{Conditions, Network, Peer};
+pub use driver::sim::{Conditions, Network, Peer, Reach};
 pub use driver::{ListenOptions, Share};
 pub use failure::{Failure, Outcome};
 pub use handler::Handler;

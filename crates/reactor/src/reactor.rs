@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use crate::driver::{Driver, ListenOptions, RealDriver};
 use crate::io::{DatagramSocket, Listener, Socket};
 use crate::name::Name;
+use crate::part::Parts;
 use crate::pool::ThreadPool;
 use crate::remote::{Mailbox, Remote};
 use crate::signal::Signals;
@@ -94,6 +95,7 @@ pub(crate) struct Core {
     pub(crate) watchdog: RefCell<Option<Watchdog>>,
     pub(crate) watch: Cell<Option<Duration>>,
     pub(crate) account: Account,
+    pub(crate) parts: Parts,
 }
 
 /// How long a callback may hold the loop before the watchdog names it.
@@ -134,6 +136,7 @@ impl Reactor {
             watchdog: RefCell::new(None),
             watch: Cell::new(None),
             account: Account::default(),
+            parts: Parts::default(),
         }));
         let core = Rc::downgrade(&reactor.0);
         reactor.0.mailbox.set_home(core);
@@ -313,7 +316,7 @@ impl Reactor {
 
     /// A TCP socket that begins to connect.
     pub fn connect_tcp(&self, address: SocketAddr) -> io::Result<Socket> {
-        self.0.driver.connect_tcp(address)
+        self.0.driver.connect_tcp(None, address)
     }
 
     /// A UNIX socket that begins to connect.

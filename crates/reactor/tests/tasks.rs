@@ -290,4 +290,10 @@ fn cancelling_such_a_deferred_drops_the_future() {
     deferred.cancel();
     assert_eq!(trace.take(), "gone");
     assert_eq!(simulation.reactor().statistics().sources, 0);
+    // The future held the end that fires it, and took it along: cancelled it is all the same.
+    let told = trace.clone();
+    let last = deferred.add_errback(move |failure| told.note(failure));
+    simulation.advance(MS);
+    assert_eq!(trace.take(), "cancelled");
+    drop(last);
 }

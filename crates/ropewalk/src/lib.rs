@@ -40,7 +40,10 @@ pub use ropewalk_web as web;
 pub use ropewalk_wire as wire;
 
 pub use ropewalk_app::{App, Service, Settings, StartError, launch, main};
-pub use ropewalk_net::{Address, Factory, LineReceiver, Lost, Protocol, Stream, Transport, connect, listen};
+pub use ropewalk_net::{
+    Address, ClientPolicy, ClientService, Factory, LineReceiver, Lost, Protocol, Stream, Transport, connect,
+    listen,
+};
 pub use ropewalk_reactor::{
     Deferred, Failure, LoopingCall, Outcome, Reactor, Remote, Scope, Simulation, react,
 };

@@ -20,6 +20,7 @@ examples! {
     "../examples/proxy.rs" proxy,
     "../examples/race.rs" race,
     "../examples/recovery.rs" recovery,
+    "../examples/reconnect.rs" reconnect,
     "../examples/slow_handler.rs" slow_handler,
     "../examples/static_site.rs" static_site,
     "../examples/threads.rs" threads,
@@ -34,6 +35,8 @@ mod deferreds;
 mod protocols;
 #[path = "examples_driven/proxying.rs"]
 mod proxying;
+#[path = "examples_driven/reconnecting.rs"]
+mod reconnecting;
 #[path = "examples_driven/support.rs"]
 mod support;
 #[path = "examples_driven/time.rs"]

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use ropewalk_reactor::io::Address;
 use ropewalk_reactor::{Failure, Name, Reactor, Time};
 
-use crate::connect::attempt;
+use crate::connect::{ConnectOptions, Dial};
 use crate::endpoint::ClientEndpoint;
 use crate::protocol::{Lost, Protocol};
 use crate::transport::Transport;
@@ -120,10 +120,15 @@ impl Stream {
     ) -> impl Future<Output = Result<Stream, Failure>> + 'static {
         let opened: Rc<Cell<Option<Stream>>> = Rc::default();
         let opening = Rc::clone(&opened);
-        let make = Rc::new(move || Box::new(Opening(Rc::clone(&opening))) as Box<dyn Protocol>);
-        let attempt = attempt(reactor, Name::here(), endpoint, make);
+        let dial = Dial {
+            reactor: reactor.clone(),
+            endpoint: endpoint.clone(),
+            factory: Rc::new(move || Opening(Rc::clone(&opening))),
+            options: ConnectOptions { name: Name::here(), ..ConnectOptions::default() },
+            gone: None,
+        };
         async move {
-            attempt.await?;
+            dial.run().await?;
             opened.take().ok_or_else(|| Failure::new("the connection was lost as it was made"))
         }
     }

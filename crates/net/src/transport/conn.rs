@@ -82,13 +82,31 @@ pub(crate) struct Origin {
 }
 
 type Told = Box<dyn FnOnce(Result<Transport, io::Error>)>;
+type Gone = Box<dyn FnOnce(&Lost)>;
+
+/// Who hears of a connection that is made from here.
+pub(crate) struct Connecting {
+    /// Called once when connecting has ended, either way.
+    told: Cell<Option<Told>>,
+    /// Called once when a connection that stood is gone, after its protocol was told; whichever protocol that was.
+    gone: Cell<Option<Gone>>,
+}
+
+impl Connecting {
+    pub(crate) fn new(
+        told: impl FnOnce(io::Result<Transport>) + 'static,
+        gone: impl FnOnce(&Lost) + 'static,
+    ) -> Connecting {
+        Connecting { told: Cell::new(Some(Box::new(told))), gone: Cell::new(Some(Box::new(gone))) }
+    }
+}
 
 /// Where a connection came from.
 pub(crate) enum OriginKind {
     /// A listener's; it was counted, and gives its place back when it is gone.
     Accepted(Admission),
-    /// Called once when connecting has ended, either way.
-    Connecting(Cell<Option<Told>>),
+    /// A client's.
+    Connecting(Connecting),
 }
 
 /// Most peers are IPv4: six bytes instead of thirty-two.
@@ -288,8 +306,8 @@ impl Conn {
             Some((Ok(Some(error)) | Err(error), _)) => Err(error),
         };
         self.clear(flag::CONNECTING);
-        let OriginKind::Connecting(told) = &self.origin.kind else { return };
-        let told = told.take();
+        let OriginKind::Connecting(connecting) = &self.origin.kind else { return };
+        let told = connecting.told.take();
         match outcome {
             Ok(()) => {
                 self.arm(None);
@@ -349,6 +367,20 @@ impl Conn {
             if let Some(producer) = rare.producer {
                 producer.stop_producing();
             }
+        }
+        if let OriginKind::Connecting(connecting) = &self.origin.kind
+            && let Some(gone) = connecting.gone.take()
+        {
+            gone(lost);
+        }
+    }
+
+    /// Ends a connecting at once, a connection that stands as `abort` does.
+    pub(super) fn give_up(&self) {
+        if self.has(flag::CONNECTING) {
+            self.discard();
+        } else {
+            self.abort(Lost::Aborted);
         }
     }
 
@@ -433,8 +465,8 @@ impl Source for Conn {
     fn due(self: Rc<Self>) {
         self.timer.set(Deadline::NONE);
         if self.has(flag::CONNECTING) {
-            let OriginKind::Connecting(told) = &self.origin.kind else { return };
-            let told = told.take();
+            let OriginKind::Connecting(connecting) = &self.origin.kind else { return };
+            let told = connecting.told.take();
             self.discard();
             if let Some(told) = told {
                 told(Err(io::ErrorKind::TimedOut.into()));

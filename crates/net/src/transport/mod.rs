@@ -11,7 +11,7 @@ use std::time::Duration;
 use ropewalk_reactor::io::{Address, Layer, Socket};
 use ropewalk_reactor::{Key, Name, Reactor, Time};
 
-pub(crate) use conn::{Conn, Origin, OriginKind};
+pub(crate) use conn::{Conn, Connecting, Origin, OriginKind};
 
 use crate::protocol::{Lost, Producer, Protocol};
 
@@ -274,6 +274,11 @@ impl Transport {
     /// Whether the callback that runs has switched to another protocol: what it does not consume it must hand back.
     pub(crate) fn is_switched(&self) -> bool {
         self.0.is_switched()
+    }
+
+    /// Closes a connection that is not wanted any more. One that never stood is gone when this returns.
+    pub(crate) fn give_up(&self) {
+        self.0.give_up();
     }
 
     pub(crate) fn start(

@@ -5,7 +5,7 @@ mod real;
 pub(crate) mod sim;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +47,9 @@ impl Default for ListenOptions {
         ListenOptions { backlog: 4096, share: Share::Alone }
     }
 }
+
+/// Looks a name up, on a thread that may block.
+pub(crate) type Lookup = Box<dyn FnOnce() -> io::Result<Vec<SocketAddr>> + Send>;
 
 /// Wakes a sleeping driver from another thread.
 #[derive(Clone)]
@@ -131,10 +134,26 @@ impl Driver {
         }
     }
 
-    pub(crate) fn connect_tcp(&self, address: SocketAddr) -> io::Result<Socket> {
+    pub(crate) fn connect_tcp(&self, from: Option<IpAddr>, to: SocketAddr) -> io::Result<Socket> {
         match self {
-            Driver::Real(_) => real::connect_tcp(address),
-            Driver::Sim(sim) => sim.connect(address).map(|end| Socket::Sim(Box::new(end))),
+            Driver::Real(_) => real::connect_tcp(from, to),
+            Driver::Sim(sim) => sim.connect(from, to).map(|end| Socket::Sim(Box::new(end))),
+        }
+    }
+
+    /// A job for the pool that asks for the addresses of a name.
+    pub(crate) fn lookup(&self, host: &str, port: u16) -> Lookup {
+        match self {
+            Driver::Real(_) => real::lookup(host, port),
+            Driver::Sim(sim) => sim.lookup(host, port),
+        }
+    }
+
+    /// The index of a network interface.
+    pub(crate) fn interface(&self, name: &str) -> io::Result<u32> {
+        match self {
+            Driver::Real(_) => real::interface(name),
+            Driver::Sim(_) => sim::interface(name),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use std::time::{Duration, SystemTime};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 use nix::time::{ClockId, clock_gettime};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket as Socket2, TcpKeepalive, Type};
 
-use super::{EVENTS_MAX, ListenOptions, Share};
+use super::{EVENTS_MAX, ListenOptions, Lookup, Share};
 use crate::io::{DatagramSocket, Listener, Socket};
 use crate::random::Random;
 use crate::source::{Event, Key, Readiness};
@@ -231,10 +233,41 @@ fn backlog(options: &ListenOptions) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
 
-pub(super) fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = mio::net::TcpStream::connect(address)?;
+pub(super) fn connect_tcp(from: Option<IpAddr>, to: SocketAddr) -> io::Result<Socket> {
+    let socket = match from {
+        Some(from) => connect_tcp_from(from, to)?,
+        None => mio::net::TcpStream::connect(to)?,
+    };
     socket.set_nodelay(true)?;
     Ok(Socket::Tcp(socket))
+}
+
+/// Connects from one of the machine's addresses, at a port of the system's choice.
+fn connect_tcp_from(from: IpAddr, to: SocketAddr) -> io::Result<mio::net::TcpStream> {
+    let socket =
+        Socket2::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let from = match (from, to) {
+        // A link-local address is one of an interface, which must be the one through which the peer is reached.
+        (IpAddr::V6(from), SocketAddr::V6(to)) => SocketAddrV6::new(from, 0, 0, to.scope_id()).into(),
+        (from, _) => SocketAddr::new(from, 0),
+    };
+    socket.bind(&from.into())?;
+    match socket.connect(&to.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
+        _ => Ok(mio::net::TcpStream::from_std(socket.into())),
+    }
+}
+
+/// The system's resolver (getaddrinfo), which blocks, with what its files and its configuration say.
+pub(super) fn lookup(host: &str, port: u16) -> Lookup {
+    let host = host.to_owned();
+    Box::new(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect))
+}
+
+/// The index of a network interface; a system call that does not block.
+pub(super) fn interface(name: &str) -> io::Result<u32> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    Ok(rustix::net::netdevice::name_to_index(&socket, name)?)
 }
 
 pub(super) fn connect_unix(path: &Path) -> io::Result<Socket> {

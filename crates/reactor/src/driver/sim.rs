@@ -18,9 +18,12 @@ use crate::source::{Event, Key, Readiness};
 use crate::time::Time;
 
 mod datagram;
+mod hosts;
 mod peer;
 
 pub(crate) use datagram::Mailhole;
+pub use hosts::Reach;
+pub(crate) use hosts::interface;
 pub use peer::Peer;
 
 /// The wall clock of every simulation begins here: 2026-01-01 00:00:00 UTC, after the Unix epoch.
@@ -87,6 +90,7 @@ struct World {
     next_port: u16,
     events: BTreeMap<Key, Readiness>,
     signals: Vec<i32>,
+    hosts: hosts::Hosts,
 }
 
 enum Happening {
@@ -199,6 +203,7 @@ impl Network {
             next_port: 40_000,
             events: BTreeMap::new(),
             signals: Vec::new(),
+            hosts: hosts::Hosts::new(),
         })))
     }
 
@@ -247,8 +252,10 @@ impl Network {
         let pipe = || Rc::new(Pipe(RefCell::default()));
         let pair =
             Rc::new(Pair { pipes: [pipe(), pipe()], addresses: [from, to], connected: RefCell::new(None) });
-        let at = world.now + world.latency();
-        world.push(at, Happening::Connect(Rc::clone(&pair), to));
+        if let Some(takes) = world.way_to(to.ip()) {
+            let at = world.now + takes;
+            world.push(at, Happening::Connect(Rc::clone(&pair), to));
+        }
         End { pair, side: 0, network: self.clone(), reset_on_close: RefCell::new(false) }
     }
 
@@ -299,6 +306,10 @@ impl Network {
                 world.ports.get(&SocketAddr::new(any, to.port())).and_then(Weak::upgrade)
             })
         };
+        if pair.pipes[1].0.borrow().reader_gone {
+            // Given up meanwhile: the system's answer would meet a reset, and nobody accepts it.
+            return;
+        }
         let client = pair.pipes[0].0.borrow().writer;
         let Some(port) = port else {
             *pair.connected.borrow_mut() = Some(Err(io::ErrorKind::ConnectionRefused));
@@ -626,7 +637,7 @@ impl SimDriver {
         Ok(Port(state))
     }
 
-    pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<End> {
-        Ok(self.network.open(IpAddr::V4(Ipv4Addr::LOCALHOST), address))
+    pub(crate) fn connect(&self, from: Option<IpAddr>, to: SocketAddr) -> io::Result<End> {
+        self.network.reach(from, to).map(|from| self.network.open(from, to))
     }
 }
