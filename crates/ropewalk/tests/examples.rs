@@ -16,6 +16,7 @@ examples! {
     "../examples/crawl.rs" crawl,
     "../examples/deferred_chain.rs" deferred_chain,
     "../examples/echo.rs" echo,
+    "../examples/failures.rs" failures,
     "../examples/hello.rs" hello,
     "../examples/proxy.rs" proxy,
     "../examples/race.rs" race,
@@ -31,6 +32,8 @@ examples! {
 
 #[path = "examples_driven/deferreds.rs"]
 mod deferreds;
+#[path = "examples_driven/failing.rs"]
+mod failing;
 #[path = "examples_driven/protocols.rs"]
 mod protocols;
 #[path = "examples_driven/proxying.rs"]

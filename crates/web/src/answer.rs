@@ -1,11 +1,12 @@
-//! What a handler may return: a value, a `Response`, a `Result`, a future (a `Deferred` is one), or nothing when it has taken
-//! a responder. Two traits, told apart by a marker that only stands on the functions which take handlers.
+//! What a handler may return: a value, a `Response`, a `Result`, nothing when it has taken a responder, or a future of any of
+//! these (a `Deferred` is one). Two traits, told apart by a marker that only stands on the functions which take handlers.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use ropewalk_reactor::Failure;
 
+use crate::inbound::BodyError;
 use crate::response::{Body, Response};
 
 /// What a handler's return value comes to.
@@ -13,8 +14,8 @@ use crate::response::{Body, Response};
 pub enum Answer {
     /// It is here.
     Now(Response),
-    /// It will be.
-    Later(Pin<Box<dyn Future<Output = Response>>>),
+    /// It will be. What comes of the future may be any answer, also one that a responder gives.
+    Later(Pin<Box<dyn Future<Output = Answer>>>),
     /// A responder taken from the request gives it. When there is none any more, it is a 500.
     Taken,
 }
@@ -93,7 +94,6 @@ impl<T: IntoResponse> IntoResponse for Option<T> {
     }
 }
 
-/// A failure is a 500 that tells the client nothing and the log everything.
 impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     fn into_response(self) -> Response {
         match self {
@@ -103,20 +103,53 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
+/// A 500 that tells the client the id of an incident and the log everything; see [`Response::failure`]. But a request body that
+/// could not be read is the client's own: a [`BodyError`] is what it is without a failure around it.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        tracing::error!("a handler failed: {self:?}");
-        Response::error(500, "the server could not answer; the reason is in its log")
+        match self.check::<BodyError>() {
+            Some(error) => error.clone().into_response(),
+            None => Response::failure(self),
+        }
     }
 }
 
 impl IntoResponse for std::io::Error {
     fn into_response(self) -> Response {
-        Failure::new(self).into_response()
+        Response::failure(self)
     }
 }
 
 /// What a handler may return. `M` tells values from futures; it is always inferred.
+///
+/// ```
+/// use std::time::Duration;
+/// use ropewalk_reactor::{Deferred, Outcome};
+/// use ropewalk_web::{Request, Router};
+/// fn weather() -> Outcome<String> {
+///     Err("the station does not answer".into())
+/// }
+/// let router = Router::new()
+///     // A value, or a failure: a 500, and the log says why.
+///     .get("/weather", |_| weather())
+///     // A deferred or another future of these.
+///     .get("/primes", |request: Request| request.reactor().defer_to_thread(|| "2 3 5 7"))
+///     // Nothing: the responder answers. So may a future, and what fails in it is a 500 all the same.
+///     .get("/slowly", |request: Request| async move {
+///         let responder = request.responder();
+///         responder.write("at once, ");
+///         let (firing, later) = Deferred::new(request.reactor());
+///         request.reactor().call_later(Duration::from_secs(1), move || {
+///             // It fails when nobody waits any more.
+///             let _ = firing.callback(());
+///         });
+///         later.await?;
+///         responder.write("and later");
+///         responder.finish();
+///         Outcome::Ok(())
+///     });
+/// # drop(router);
+/// ```
 pub trait IntoAnswer<M> {
     /// The answer.
     fn into_answer(self) -> Answer;
@@ -126,10 +159,12 @@ pub trait IntoAnswer<M> {
 pub mod marker {
     /// A value.
     pub struct Value;
-    /// A future of a value.
-    pub struct Later;
+    /// A future of what `M` marks.
+    pub struct Later<M>(std::marker::PhantomData<M>);
     /// Nothing: a responder answers.
     pub struct Taken;
+    /// The same, or what went wrong.
+    pub struct Tried;
     /// An [`super::Answer`] as it is.
     pub struct Answer;
 }
@@ -140,19 +175,28 @@ impl<T: IntoResponse> IntoAnswer<marker::Value> for T {
     }
 }
 
-impl<F> IntoAnswer<marker::Later> for F
+impl<F, M> IntoAnswer<marker::Later<M>> for F
 where
     F: Future + 'static,
-    F::Output: IntoResponse,
+    F::Output: IntoAnswer<M>,
 {
     fn into_answer(self) -> Answer {
-        Answer::Later(Box::pin(async move { self.await.into_response() }))
+        Answer::Later(Box::pin(async move { self.await.into_answer() }))
     }
 }
 
 impl IntoAnswer<marker::Taken> for () {
     fn into_answer(self) -> Answer {
         Answer::Taken
+    }
+}
+
+impl<E: IntoResponse> IntoAnswer<marker::Tried> for Result<(), E> {
+    fn into_answer(self) -> Answer {
+        match self {
+            Ok(()) => Answer::Taken,
+            Err(error) => Answer::Now(error.into_response()),
+        }
     }
 }
 

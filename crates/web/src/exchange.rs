@@ -9,10 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ropewalk_net::{Lost, Transport};
+use ropewalk_reactor::failure::{Panicked, Place};
 use ropewalk_reactor::{Failure, Firing, Time};
 use ropewalk_wire::http1::{self, BodyEncoder, Head, Length, Version};
 
 use crate::inbound::{BodyError, Inbound};
+use crate::incident::{Incident, discard};
+use crate::leaving::IfClientLeaves;
+use crate::limits::count;
 use crate::response::{Body, Response};
 use crate::site::SiteCore;
 
@@ -53,6 +57,21 @@ pub(crate) struct Exchange {
     pub(crate) given: RefCell<Option<Box<Response>>>,
     /// The answer is a stream of which nobody knows the end.
     pub(crate) endless: Cell<bool>,
+    /// A failure has decided what becomes of the answer: whoever still means to give one could not know.
+    pub(crate) failed: Cell<bool>,
+    /// What this request's handler asked for, in case its client leaves.
+    pub(crate) leaving: Cell<Option<IfClientLeaves>>,
+    /// The last responder that was dropped before the answer was complete.
+    pub(crate) dropped: Cell<Option<Dropped>>,
+}
+
+/// A responder that is gone without having answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Dropped {
+    /// Where it was taken from its request.
+    pub(crate) taken_at: Place,
+    /// It went down with a callback that panicked.
+    pub(crate) panicking: bool,
 }
 
 /// What the connection still has to do for an answer.
@@ -82,6 +101,9 @@ impl Exchange {
             warned: Cell::new(false),
             given: RefCell::default(),
             endless: Cell::new(false),
+            failed: Cell::new(false),
+            leaving: Cell::new(None),
+            dropped: Cell::new(None),
         }
     }
 
@@ -104,6 +126,9 @@ impl Exchange {
         self.warned.set(false);
         self.given.get_mut().take();
         self.endless.set(false);
+        self.failed.set(false);
+        self.leaving.set(None);
+        self.dropped.set(None);
     }
 
     /// Whose exchange it is, told when its head is complete or refused.
@@ -135,7 +160,12 @@ impl Exchange {
     /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
     pub(crate) fn respond(&self, response: Response) -> Rest {
         debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
-        let response = if is_plain(&response) { response } else { self.fit(response) };
+        let response = if is_plain(&response) {
+            response
+        } else {
+            let Some(response) = self.fit_or_report(response) else { return Rest::Nothing };
+            response
+        };
         if response.close {
             self.close.set(true);
         }
@@ -146,8 +176,8 @@ impl Exchange {
             Body::Bytes(bytes) if body_follows => bytes.as_slice(),
             _ => &[],
         };
-        if !self.send_head(&response, length, whole) {
-            return self.respond(unsendable());
+        if let Err(failure) = self.send_head(&response, length, whole) {
+            return self.respond(unsendable(failure));
         }
         self.sent.set(whole.len() as u64);
         match response.body {
@@ -170,8 +200,25 @@ impl Exchange {
         Rest::Nothing
     }
 
-    /// The answer, or what stands in for one that no server may give here.
+    /// An unusual answer made fit; none for a failure when a responder has given an answer, which is on its way: what went wrong
+    /// after it is only for the log.
+    #[cold]
+    fn fit_or_report(&self, response: Response) -> Option<Response> {
+        match &response.body {
+            Body::Failure(failure) if self.given.borrow().is_some() => {
+                self.report(failure);
+                None
+            }
+            _ => Some(self.fit(response)),
+        }
+    }
+
+    /// The answer, or what stands in for one that no server may give here, or for none at all.
     fn fit(&self, mut response: Response) -> Response {
+        if let Body::Failure(failure) = response.body {
+            response.body = Body::Empty;
+            return self.report(&failure).answer(response);
+        }
         let takes_over = matches!(response.body, Body::Takeover(_));
         let why = match response.status {
             // RFC 9110 section 7.8: only to a protocol that the client asked for.
@@ -188,8 +235,7 @@ impl Exchange {
             _ => None,
         };
         if let Some(why) = why {
-            tracing::error!(path = self.head.path(), status = response.status, "{why}");
-            return unsendable();
+            return self.fit(unsendable(Failure::new(format!("{why}: {}", response.status))));
         }
         // A body that ends with the connection leaves no place for a next answer.
         response.close |= takes_over && response.status != 101;
@@ -214,8 +260,8 @@ impl Exchange {
             self.close.set(true);
             Length::UntilClose
         };
-        if !self.send_head(&response, length, &[]) {
-            self.respond(unsendable());
+        if let Err(failure) = self.send_head(&response, length, &[]) {
+            self.respond(unsendable(failure));
             return;
         }
         self.stage.set(Stage::Streaming);
@@ -226,22 +272,24 @@ impl Exchange {
 
     /// Sends a piece of the body.
     pub(crate) fn write(&self, data: &[u8]) {
-        let mut encoder = self.encoder.borrow_mut();
-        let Some(encoder) = encoder.as_mut() else { return };
         if !http1::body_allowed(self.head.method(), self.status.get()) {
             return;
         }
+        let Some(mut encoder) = self.encoder.take() else { return };
         let mut outcome = Ok(());
         self.transport().write_with(|out| outcome = encoder.data(out, data));
         match outcome {
-            Ok(()) => self.sent.set(self.sent.get() + data.len() as u64),
-            Err(error) => self.break_off(&error),
+            Ok(()) => {
+                self.encoder.replace(Some(encoder));
+                self.sent.set(self.sent.get() + data.len() as u64);
+            }
+            Err(error) => self.fail(Failure::new(error)),
         }
     }
 
     /// Ends the body.
     pub(crate) fn finish(&self, trailers: &[(&str, &[u8])]) {
-        let Some(encoder) = self.encoder.borrow_mut().take() else { return };
+        let Some(encoder) = self.encoder.take() else { return };
         // To an HTTP/1.0 client, and where there is no body, there is no place for trailers.
         let chunked = self.head.version() == Version::Http11
             && http1::body_allowed(self.head.method(), self.status.get());
@@ -250,14 +298,42 @@ impl Exchange {
         self.transport().write_with(|out| outcome = encoder.finish(out, trailers));
         match outcome {
             Ok(()) => self.finished(),
-            Err(error) => self.break_off(&error),
+            Err(error) => self.fail(Failure::new(error)),
         }
     }
 
-    /// An answer that contradicts its own head: the client must not take what it got for the whole.
-    fn break_off(&self, error: &dyn std::fmt::Display) {
-        tracing::error!(path = self.head.path(), "an answer was broken off: {error}");
-        self.transport().abort(Lost::Aborted);
+    /// The one way of every failure, wherever it came from. Nothing is sent yet: an error's answer is. The answer has begun: it
+    /// is broken off, for the client must not take what it got for the whole. It is given or over: only the log is told.
+    #[cold]
+    pub(crate) fn fail(&self, failure: Failure) {
+        match self.stage.get() {
+            Stage::Waiting => {
+                self.respond(Response::failure(failure));
+            }
+            Stage::Streaming => {
+                self.report(&failure);
+                // Nobody shall complete it.
+                self.encoder.take();
+                self.transport().abort(Lost::Aborted);
+            }
+            Stage::Finished | Stage::Lost => {
+                self.report(&failure);
+            }
+        }
+    }
+
+    /// Counts a failure and tells the log.
+    #[cold]
+    fn report<'a>(&'a self, failure: &'a Failure) -> Incident<'a> {
+        self.failed.set(true);
+        let counters = &self.site().counters;
+        count(&counters.failures);
+        if failure.is::<Panicked>() {
+            count(&counters.panics);
+        }
+        let incident = Incident::new(self, failure);
+        incident.log();
+        incident
     }
 
     /// The answer is complete: it is accounted, and whoever waits for it is told.
@@ -304,7 +380,7 @@ impl Exchange {
         self.tell_lost(lost);
         self.body_error(BodyError::Lost);
         // It may hold what holds this.
-        drop(self.given.take());
+        discard(self.given.take());
     }
 
     /// Ends the request's body with an error.
@@ -338,7 +414,7 @@ impl Exchange {
 
     /// Writes a head and the body that comes with it, or nothing at all if a field cannot be sent: a mistake of the
     /// program, and the end of every header injection.
-    fn send_head(&self, response: &Response, length: Length, whole: &[u8]) -> bool {
+    fn send_head(&self, response: &Response, length: Length, whole: &[u8]) -> Result<(), Failure> {
         self.status.set(response.status);
         let mut outcome = Ok(());
         self.transport().write_with(|out| {
@@ -349,10 +425,7 @@ impl Exchange {
                 Err(_) => out.truncate(before),
             }
         });
-        if let Err(field) = outcome {
-            tracing::error!(path = self.head.path(), ?field, "a field of the answer cannot be sent");
-        }
-        outcome.is_ok()
+        outcome.map_err(bad_field)
     }
 
     fn encode_head<'a>(
@@ -404,9 +477,15 @@ impl Exchange {
 
 /// An answer of the usual kind, which fits any request: nothing to look at any closer.
 fn is_plain(response: &Response) -> bool {
-    (200..1000).contains(&response.status) && !matches!(response.body, Body::Takeover(_))
+    (200..1000).contains(&response.status) && !matches!(response.body, Body::Takeover(_) | Body::Failure(_))
 }
 
-fn unsendable() -> Response {
-    Response::error(500, "the server could not answer; the reason is in its log").close()
+#[cold]
+fn bad_field(name: &str) -> Failure {
+    Failure::new(format!("a field of the answer cannot be sent: {name:?}"))
+}
+
+/// For an answer that cannot be sent. A program that is so wrong about one answer gets no chance to confuse the next.
+fn unsendable(why: Failure) -> Response {
+    Response::failure(why).close()
 }

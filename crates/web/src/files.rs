@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, IntoAnswer};
 use crate::request::Request;
 use crate::response::{Body, Response};
 use crate::router::Handler;
@@ -195,11 +195,11 @@ impl Handler for Files {
         };
         if matches!(found, Err(Errno::AGAIN)) {
             let name = name.into_owned();
-            return Answer::Later(Box::pin(open(Rc::clone(settings), request, name, folder)));
+            return open(Rc::clone(settings), request, name, folder).into_answer();
         }
         match settings.step(&request, &name, found) {
             Step::Done(response) => Answer::Now(response),
-            Step::Cold(response, content) => Answer::Later(Box::pin(read(request, response, content))),
+            Step::Cold(response, content) => read(request, response, content).into_answer(),
         }
     }
 }
@@ -248,7 +248,7 @@ impl Settings {
         }
         match content.read(Pace::Cached) {
             Err(Unread::Cold) => Step::Cold(response, content),
-            outcome => Step::Done(finished(response, outcome, request.path())),
+            outcome => Step::Done(finished(response, outcome)),
         }
     }
 }
@@ -272,22 +272,19 @@ async fn open(settings: Rc<Settings>, request: Request, name: Vec<u8>, folder: b
 /// Reads a small body in the pool.
 async fn read(request: Request, response: Response, content: Content) -> Response {
     match request.reactor().defer_to_thread(move || content.read(Pace::Whole)).await {
-        Ok(outcome) => finished(response, outcome, request.path()),
+        Ok(outcome) => finished(response, outcome),
         Err(failure) => undone(failure),
     }
 }
 
 /// A small answer with its bytes, or the reason why there are none: its head is not sent yet, so it can still change.
-fn finished(mut response: Response, outcome: Result<Vec<u8>, Unread>, path: &str) -> Response {
+fn finished(mut response: Response, outcome: Result<Vec<u8>, Unread>) -> Response {
     match outcome {
         Ok(bytes) => {
             response.body = Body::Bytes(bytes);
             response
         }
         Err(Unread::Shrunk | Unread::Cold) => busy(),
-        Err(Unread::Failed(error)) => {
-            tracing::error!(path, "a file could not be read: {error}");
-            Response::error(500, "the server could not answer; the reason is in its log")
-        }
+        Err(Unread::Failed(error)) => Response::failure(format!("a file could not be read: {error}")),
     }
 }

@@ -20,7 +20,8 @@ pub struct Limits {
     /// How long a body may be slower than that. 10 s.
     pub body_grace: Duration,
     /// From the end of the head to the answer's first byte; the body's time does not count. 60 s, then 503. A handler that
-    /// means to wait says so with [`crate::Request::wait_long`].
+    /// means to wait says so with [`crate::Request::wait_long`]. What becomes of the handler is what becomes of it when its client
+    /// leaves: see [`crate::IfClientLeaves`].
     pub handler: Option<Duration>,
     /// Between two requests. 75 s, as nginx.
     pub keep_alive: Option<Duration>,
@@ -66,6 +67,7 @@ pub(crate) struct Counters {
     pub(crate) body_rate: Cell<u64>,
     pub(crate) handler: Cell<u64>,
     pub(crate) keep_alive: Cell<u64>,
+    pub(crate) failures: Cell<u64>,
     pub(crate) panics: Cell<u64>,
     pub(crate) unanswered: Cell<u64>,
 }
@@ -90,9 +92,11 @@ pub struct SiteStatistics {
     pub handler_timeouts: u64,
     /// Idle connections that were closed.
     pub keep_alive_timeouts: u64,
-    /// Handlers that panicked.
+    /// Handlers that failed in any way, each an incident in the log.
+    pub failures: u64,
+    /// Those of them that panicked.
     pub panics: u64,
-    /// Requests that a handler let go of without an answer.
+    /// Those of them that let go of their request without an answer.
     pub unanswered: u64,
 }
 
@@ -111,6 +115,7 @@ impl Counters {
             body_rate_timeouts: self.body_rate.get(),
             handler_timeouts: self.handler.get(),
             keep_alive_timeouts: self.keep_alive.get(),
+            failures: self.failures.get(),
             panics: self.panics.get(),
             unanswered: self.unanswered.get(),
         }

@@ -12,6 +12,7 @@ use ropewalk_wire::http1::{self, Version};
 
 use crate::exchange::{Exchange, Stage};
 use crate::inbound::BodyError;
+use crate::leaving::IfClientLeaves;
 use crate::responder::Responder;
 
 pub(crate) type Params = Vec<(String, String)>;
@@ -128,8 +129,10 @@ impl Request {
         self.exchange.transport()
     }
 
-    /// Takes the answer into one's own hands, Twisted's way: `write` and `finish` later. The handler then returns `()`.
+    /// Takes the answer into one's own hands, Twisted's way: `write` and `finish` later. The handler then returns `()`, or a future
+    /// of it, or a deferred of it, whose failure then is the request's.
     #[must_use]
+    #[track_caller]
     pub fn responder(&self) -> Responder {
         Responder::new(Rc::clone(&self.exchange))
     }
@@ -139,7 +142,30 @@ impl Request {
         self.exchange.patient.set(true);
     }
 
-    /// Fires when the answer is complete, or fails with a [`Lost`] when the client is gone before.
+    /// What becomes of the future or the deferred that the handler returns, when nobody waits for its answer any more: instead of
+    /// what [`IfClientLeaves`] says of this method, for this request. To be said before the first await.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ropewalk_reactor::Deferred;
+    /// use ropewalk_web::{IfClientLeaves, Request, Router};
+    /// let router = Router::new().post("/search", |request: Request| {
+    ///     request.if_client_leaves(IfClientLeaves::Cancel);
+    ///     let (found, search) = Deferred::with_canceller(request.reactor(), |_| println!("never mind"));
+    ///     request.reactor().call_later(Duration::from_secs(1), move || {
+    ///         // It fails when nobody waits any more.
+    ///         let _ = found.callback("nothing");
+    ///     });
+    ///     search
+    /// });
+    /// # drop(router);
+    /// ```
+    pub fn if_client_leaves(&self, choice: IfClientLeaves) {
+        self.exchange.leaving.set(Some(choice));
+    }
+
+    /// Fires when the answer is complete, or fails with a [`Lost`] when the client is gone before. This is how a handler is told
+    /// that its client has left, to decide for itself.
     pub fn notify_finish(&self) -> Deferred<()> {
         notify_finish(&self.exchange)
     }

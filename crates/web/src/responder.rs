@@ -3,13 +3,15 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ropewalk_net::{Lost, Transport};
-use ropewalk_reactor::Deferred;
+use ropewalk_net::Transport;
+use ropewalk_reactor::failure::Place;
+use ropewalk_reactor::{Deferred, Failure};
 
-use crate::exchange::{Exchange, Stage};
+use crate::exchange::{Dropped, Exchange, Stage};
 use crate::request::notify_finish;
 use crate::response::Response;
 
@@ -35,18 +37,26 @@ struct Inner {
     /// Status and fields, until the head is sent.
     head: RefCell<Option<Response>>,
     finished: Cell<bool>,
+    /// Where it was taken from its request.
+    taken_at: Place,
+    /// The log was told that it is misused.
+    misused: Cell<bool>,
 }
 
 impl Responder {
+    #[track_caller]
     pub(crate) fn new(exchange: Rc<Exchange>) -> Responder {
         exchange.responders.set(exchange.responders.get() + 1);
         Responder(Rc::new(Inner {
             exchange,
             head: RefCell::new(Some(Response::empty(200))),
             finished: Cell::new(false),
+            taken_at: Location::caller(),
+            misused: Cell::new(false),
         }))
     }
 
+    #[track_caller]
     fn change(&self, what: &str, change: impl FnOnce(Response) -> Response) {
         let mut head = self.0.head.borrow_mut();
         match head.take() {
@@ -55,29 +65,44 @@ impl Responder {
         }
     }
 
+    /// Tells the log, once for each responder, and not of those that could not know: the handler failed behind their back.
+    #[cold]
+    #[track_caller]
     fn misuse(&self, what: &str) {
+        let exchange = &self.0.exchange;
+        if exchange.failed.get() || self.0.misused.replace(true) {
+            return;
+        }
+        let (head, taken_at, at) = (&exchange.head, self.0.taken_at, Location::caller());
         tracing::error!(
-            path = self.0.exchange.head.path(),
+            method = head.method(),
+            path = head.path(),
+            %taken_at,
+            %at,
             "{what} came too late: the answer has begun or is finished"
         );
     }
 
     /// Sets the status. After the first write it is a logged mistake without effect, as are all changes of the head.
+    #[track_caller]
     pub fn set_status(&self, status: u16) {
         self.change("set_status", |response| response.status(status));
     }
 
     /// Sets the status and a reason phrase.
+    #[track_caller]
     pub fn set_response_code(&self, status: u16, reason: &str) {
         self.change("set_response_code", |response| response.status(status).reason(reason));
     }
 
     /// Sets the content type.
+    #[track_caller]
     pub fn set_content_type(&self, content_type: impl Into<Cow<'static, str>>) {
         self.change("set_content_type", |response| response.content_type(content_type));
     }
 
     /// Adds a field.
+    #[track_caller]
     pub fn add_header(&self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
         self.change("add_header", |response| response.header(name, value));
     }
@@ -89,6 +114,7 @@ impl Responder {
 
     /// Sends a piece of the body; the first one sends the head. Ignored when the client is gone; after `finish` it is a logged
     /// mistake, and never reaches the next request of the connection.
+    #[track_caller]
     pub fn write(&self, data: impl AsRef<[u8]>) {
         let exchange = &self.0.exchange;
         if self.0.finished.get() && exchange.stage.get() != Stage::Lost {
@@ -123,11 +149,13 @@ impl Responder {
     }
 
     /// Ends the answer. Without a write before, it has an empty body. A second time is a logged mistake, not a second answer.
+    #[track_caller]
     pub fn finish(&self) {
         self.finish_with(&[]);
     }
 
     /// Ends the answer with trailer fields, which a client of HTTP/1.1 gets.
+    #[track_caller]
     pub fn finish_with(&self, trailers: &[(&str, &[u8])]) {
         let exchange = &self.0.exchange;
         if self.0.finished.replace(true) {
@@ -146,6 +174,7 @@ impl Responder {
     }
 
     /// Gives a whole answer at once.
+    #[track_caller]
     pub fn respond(&self, response: Response) {
         let exchange = &self.0.exchange;
         match exchange.stage.get() {
@@ -159,19 +188,33 @@ impl Responder {
         }
     }
 
-    /// Answers 500, tells the log why, and nothing to the client.
-    pub fn fail(&self, failure: ropewalk_reactor::Failure) {
-        match self.0.exchange.stage.get() {
-            Stage::Waiting => self.respond(crate::IntoResponse::into_response(failure)),
-            _ => {
-                tracing::error!("an answer failed after it had begun: {failure:?}");
-                self.0.finished.set(true);
-                self.break_off();
-            }
-        }
+    /// Says what went wrong instead of answering: 500 if the answer has not begun, else the connection is broken off, so that the
+    /// client does not take what it has for the whole. Either way the log has the failure, and of what comes after it nothing is
+    /// sent. See [`Response::failure`].
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Router};
+    /// let router = Router::new().get("/report", |request: Request| {
+    ///     let (responder, unhappy) = (request.responder(), request.responder());
+    ///     let report = request.reactor().defer_to_thread(|| "all is well").add_callback(move |text| {
+    ///         responder.write(text);
+    ///         responder.finish();
+    ///     });
+    ///     drop(report.add_errback(move |failure| unhappy.fail(failure)));
+    /// });
+    /// # drop(router);
+    /// ```
+    #[track_caller]
+    pub fn fail(&self, failure: impl Into<Failure>) {
+        let mut failure = failure.into();
+        failure.pass(Location::caller());
+        self.0.finished.set(true);
+        self.0.head.borrow_mut().take();
+        self.0.exchange.fail(failure);
+        self.0.exchange.transport().wake();
     }
 
-    /// Fires when the answer is complete, or fails with a [`Lost`] when the client is gone before.
+    /// Fires when the answer is complete, or fails with a [`ropewalk_net::Lost`] when the client is gone before.
     pub fn notify_finish(&self) -> Deferred<()> {
         notify_finish(&self.0.exchange)
     }
@@ -193,12 +236,6 @@ impl Responder {
     pub fn transport(&self) -> &Transport {
         self.0.exchange.transport()
     }
-
-    fn break_off(&self) {
-        if self.0.exchange.stage.get() == Stage::Streaming {
-            self.0.exchange.transport().abort(Lost::Aborted);
-        }
-    }
 }
 
 impl Drop for Inner {
@@ -209,6 +246,8 @@ impl Drop for Inner {
             return;
         }
         // Nobody can answer any more. The handler may still be running and return a value, so the connection decides.
+        let panicking = std::thread::panicking();
+        exchange.dropped.set(Some(Dropped { taken_at: self.taken_at, panicking }));
         exchange.transport().wake();
     }
 }

@@ -44,6 +44,9 @@ pub enum Body {
     Stream(Pin<Box<dyn ByteStream>>, Option<u64>),
     /// The connection is handed to another protocol behind the head: an upgrade after a 101, or a stream without an end.
     Takeover(Box<dyn Protocol>),
+    /// What went wrong instead. The connection, which knows its site, makes the body of it, and tells the log; see
+    /// [`Response::failure`].
+    Failure(Box<Failure>),
 }
 
 /// A stream of pieces of a body. Every `futures` stream of `Result`s of bytes is one through [`Body::stream`].
@@ -88,7 +91,7 @@ impl Body {
             Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::Shared(bytes) => Some(bytes.len() as u64),
             Body::Stream(_, length) => *length,
-            Body::Takeover(_) => None,
+            Body::Takeover(_) | Body::Failure(_) => None,
         }
     }
 
@@ -163,6 +166,22 @@ impl Response {
     pub fn error(status: u16, why: &str) -> Response {
         let phrase = ropewalk_wire::http1::reason_phrase(status);
         Response::text(format!("{status} {phrase}: {why}\n")).status(status)
+    }
+
+    /// 500 for what went wrong. The client is told the id of an incident, or everything where the site
+    /// [debugs](crate::Site::debug); the log has the same id and the whole traceback. Another status may be set, and fields.
+    /// This is what a handler's `Err` and its panic become.
+    ///
+    /// ```
+    /// use ropewalk_reactor::Failure;
+    /// use ropewalk_web::{Body, Response};
+    /// let response = Response::failure(Failure::new("the disk is full")).status(507).header("Retry-After", "3600");
+    /// assert!(matches!(response.body(), Body::Failure(failure) if failure.to_string() == "the disk is full"));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn failure(failure: impl Into<Failure>) -> Response {
+        Response::new(Body::Failure(Box::new(failure.into()))).status(500)
     }
 
     /// A redirect: 301, 302, 303, 307 or 308 with a `Location`.

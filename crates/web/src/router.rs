@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 
+use ropewalk_reactor::failure::Place;
+
 use crate::answer::{Answer, IntoAnswer};
+use crate::leaving::{Choosing, IfClientLeaves};
 use crate::request::{Params, Request};
 use crate::response::Response;
 
@@ -13,29 +17,58 @@ use crate::response::Response;
 pub trait Handler: 'static {
     /// Answers, or begins to.
     fn handle(&self, request: Request) -> Answer;
+
+    /// Where the program made the handler that answers such a request, if that is known. Asked for when it has failed.
+    fn place(&self, _method: &str, _path: &str) -> Option<Place> {
+        None
+    }
+
+    /// The same, beginning every request with [`Request::if_client_leaves`].
+    ///
+    /// ```
+    /// use ropewalk_web::{Handler, IfClientLeaves, Request, Router, handler};
+    /// let count = handler(|request: Request| request.reactor().defer_to_thread(|| "a visitor more"));
+    /// let router = Router::new().route("GET", "/count", count.if_client_leaves(IfClientLeaves::Complete));
+    /// # drop(router);
+    /// ```
+    fn if_client_leaves(self, choice: IfClientLeaves) -> impl Handler
+    where
+        Self: Sized,
+    {
+        Choosing(self, choice)
+    }
 }
 
 impl<H: Handler + ?Sized> Handler for Rc<H> {
     fn handle(&self, request: Request) -> Answer {
         (**self).handle(request)
     }
+
+    fn place(&self, method: &str, path: &str) -> Option<Place> {
+        (**self).place(method, path)
+    }
 }
 
-struct Function<F>(F);
+struct Function<F>(F, Place);
 
 impl<F: Fn(Request) -> Answer + 'static> Handler for Function<F> {
     fn handle(&self, request: Request) -> Answer {
         (self.0)(request)
     }
+
+    fn place(&self, _: &str, _: &str) -> Option<Place> {
+        Some(self.1)
+    }
 }
 
 /// A handler from a function.
+#[track_caller]
 pub fn handler<F, R, M>(function: F) -> impl Handler
 where
     F: Fn(Request) -> R + 'static,
     R: IntoAnswer<M>,
 {
-    Function(move |request| function(request).into_answer())
+    Function(move |request| function(request).into_answer(), Location::caller())
 }
 
 /// Paths, methods and handlers.
@@ -85,6 +118,7 @@ impl std::error::Error for RouteError {}
 struct Methods(Vec<(&'static str, Rc<dyn Handler>)>);
 
 impl Methods {
+    #[inline]
     fn find(&self, method: &str) -> Option<&dyn Handler> {
         let find =
             |wanted: &str| self.0.iter().find(|(known, _)| *known == wanted).map(|(_, handler)| &**handler);
@@ -120,6 +154,7 @@ macro_rules! methods {
     ($($(#[$doc:meta])* $name:ident $method:literal,)*) => {
         $($(#[$doc])*
         #[must_use]
+        #[track_caller]
         pub fn $name<F, R, M>(self, path: &str, function: F) -> Router
         where
             F: Fn(Request) -> R + 'static,
@@ -205,6 +240,17 @@ impl Router {
 }
 
 impl Handler for Router {
+    fn place(&self, method: &str, path: &str) -> Option<Place> {
+        let methods = self.literal.get(path).or_else(|| {
+            let matched = self.patterns.at(path).ok()?;
+            Some(&self.matched[*matched.value])
+        });
+        match methods {
+            Some(methods) => methods.find(method)?.place(method, path),
+            None => self.fallback.as_ref()?.place(method, path),
+        }
+    }
+
     fn handle(&self, mut request: Request) -> Answer {
         if let Some(methods) = self.literal.get(request.path()) {
             return methods.handle(request);

@@ -19,6 +19,7 @@ use ropewalk_wire::http1::{Fed, Framing};
 
 use crate::exchange::{Exchange, Stage};
 use crate::inbound::BodyError;
+use crate::incident::discard;
 use crate::site::SiteCore;
 
 use flight::Flight;
@@ -185,7 +186,8 @@ impl HttpConnection {
         if let Some(response) = given {
             self.answer(transport, &exchange, *response);
         }
-        if exchange.stage.get() == Stage::Waiting {
+        if !exchange.is_over() {
+            // Also in the middle of an answer: the future may hold the responder that gives it.
             self.poll_future(transport, &exchange);
         }
         if exchange.stage.get() == Stage::Streaming {
@@ -218,9 +220,7 @@ impl HttpConnection {
                 if let Some(exchange) =
                     self.exchange.clone().filter(|exchange| exchange.stage.get() == Stage::Streaming)
                 {
-                    if let Some(flight) = &mut self.flight {
-                        flight.stream = None;
-                    }
+                    discard(self.flight.as_mut().and_then(|flight| flight.stream.take()));
                     exchange.finish(&[]);
                     self.proceed(transport, exchange);
                 }
@@ -257,6 +257,7 @@ impl Protocol for HttpConnection {
                     self.phase = Phase::Wait;
                 }
                 exchange.tell_lost(&Lost::Ended);
+                self.leave(&exchange);
                 self.proceed(transport, exchange);
             }
         }
@@ -295,3 +296,6 @@ impl Protocol for HttpConnection {
         self.flight = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ pub(crate) struct SiteCore {
     pub(crate) handler: Box<dyn Handler>,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
+    pub(crate) debug: bool,
     server: Option<String>,
     proxies: TrustedProxies,
     observer: Option<Rc<dyn AccessObserver>>,
@@ -69,6 +70,7 @@ impl Site {
                 handler: Box::new(handler),
                 limits: Limits::default(),
                 counters: Counters::default(),
+                debug: false,
                 server: Some("ropewalk".to_owned()),
                 proxies: TrustedProxies::default(),
                 observer: None,
@@ -92,6 +94,21 @@ impl Site {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Site {
         self.change(|core| core.limits = limits)
+    }
+
+    /// The same showing its failures to whoever asks, or, which is the default, to the log alone. A handler that fails is answered
+    /// with 500 either way: with the id of an incident, that the log has as well; or, in debug, with the error's own words,
+    /// what caused it and the places it passed, as a page to a browser and as text to other clients. Such a site is not for
+    /// strangers.
+    ///
+    /// ```
+    /// use ropewalk_web::{Router, Site};
+    /// let site = Site::new(Router::new().get("/", |_| "Hello, World!")).debug(cfg!(debug_assertions));
+    /// # drop(site);
+    /// ```
+    #[must_use]
+    pub fn debug(self, debug: bool) -> Site {
+        self.change(|core| core.debug = debug)
     }
 
     /// The same with another `Server` field, or none.
@@ -123,7 +140,7 @@ impl Site {
 
 /// A handle to a site that is served.
 #[derive(Clone)]
-pub struct SiteHandle(Rc<SiteCore>);
+pub struct SiteHandle(pub(crate) Rc<SiteCore>);
 
 impl SiteHandle {
     /// Figures.
@@ -145,6 +162,9 @@ impl Factory for Site {
 
     fn start_factory(&self, _reactor: &Reactor) {
         self.core.listeners.set(self.core.listeners.get() + 1);
+        if self.core.debug {
+            tracing::warn!("a site debugs: it shows its failures to whoever asks");
+        }
     }
 
     fn stop_factory(&self) {
@@ -175,6 +195,12 @@ impl SiteCore {
                 spares.push(exchange);
             }
         }
+    }
+
+    /// Exchanges that nobody uses.
+    #[cfg(test)]
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.borrow().len()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -29,6 +29,12 @@ fn site() -> Site {
         .get("/thread", |request: Request| async move {
             request.reactor().defer_to_thread(|| "from a thread").await
         })
+        .get("/thread-panic", |request: Request| {
+            request.reactor().defer_to_thread(|| -> String { panic!("as asked") })
+        })
+        .get("/thread-error", |request: Request| {
+            request.reactor().defer_to_thread(|| std::fs::read_to_string("/there/is/no/such/file"))
+        })
         .post("/", |request: Request| async move {
             request.bytes().await.map(|bytes| format!("{} bytes", bytes.len()))
         });
@@ -140,6 +146,34 @@ fn plain_sockets_are_answered() {
         assert_eq!(bodies[..2], ["hello", "5\r\nlater\r\n0\r\n\r\n"]);
         assert_eq!(bodies[2..4], ["from a thread", "3 bytes"]);
         assert_eq!(bodies[4].len(), 3_000_000);
+    });
+}
+
+#[test]
+fn what_fails_in_a_thread_of_the_pool_is_a_500_at_once() {
+    serve(|address, held| {
+        let before = held();
+        for _ in 0..50 {
+            let mut stream = connect(address);
+            let get = |path: &str, fields: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let script = get("/thread-panic", "")
+                + &get("/thread-error", "")
+                + &get("/thread", "")
+                + &get("/", "Connection: close\r\n");
+            stream.write_all(script.as_bytes()).unwrap();
+            let text = rest(stream);
+            let bodies = bodies(&text);
+            for body in &bodies[..2] {
+                assert!(
+                    body.starts_with("500 Internal Server Error: ") && body.contains(", incident "),
+                    "{body}"
+                );
+                assert!(!body.contains("as asked") && !body.contains("os error"), "{body}");
+            }
+            assert_eq!(bodies[2..], ["from a thread", "hello"]);
+        }
+        let after = settled(held);
+        assert!(after.sources <= before.sources && after.timers <= before.timers, "{before:?} {after:?}");
     });
 }
 

@@ -8,11 +8,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use common::{Ground, answer, errors_logged, everyhow, last, ok, refused};
+use common::{Ground, answer, errors_logged, everyhow, last, ok, sorry, sorry_and_closed};
 use ropewalk_reactor::{Deferred, Failure};
 use ropewalk_web::{Body, ByteStream, Request, Response, Router, Site};
-
-const SORRY: &str = "500 Internal Server Error: the server could not answer; the reason is in its log\n";
 
 /// Two pieces, and then the end or an error.
 struct Pieces {
@@ -184,7 +182,7 @@ fn empty_lines_before_a_request_are_passed_over() {
 #[test]
 fn what_a_handler_does_wrong_is_a_500_and_the_connection_stays() {
     let said = everyhow(site, get_twice("/failure"));
-    let page = answer("500 Internal Server Error", "Content-Type: text/plain; charset=utf-8\r\n", SORRY);
+    let page = sorry();
     assert_eq!(said.text, page.clone() + &ok("hello"));
     let ground = Ground::calm(site());
     std::panic::set_hook(Box::new(|_| {}));
@@ -203,7 +201,7 @@ fn what_a_handler_does_wrong_is_a_500_and_the_connection_stays() {
 fn what_cannot_be_sent_is_a_500_and_the_end() {
     for path in ["/injection", "/framing", "/continue", "/wrong"] {
         let said = everyhow(site, get_twice(path));
-        assert_eq!(said.text, refused("500 Internal Server Error", &SORRY[27..SORRY.len() - 1]), "{path}");
+        assert_eq!(said.text, sorry_and_closed(), "{path}");
         assert!(said.closed);
     }
 }

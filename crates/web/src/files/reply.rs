@@ -17,7 +17,6 @@ use super::content::{Content, Part};
 use super::media::content_type;
 use super::range::{Parts, parts};
 use super::root::Facts;
-use crate::answer::IntoResponse;
 use crate::request::Request;
 use crate::response::{Body, ByteStream, Response};
 
@@ -142,10 +141,7 @@ pub(super) fn unopened(errno: Errno, path: &str) -> Response {
             tracing::error!(path, "a file could not be opened: {errno}");
             busy()
         }
-        Errno::IO | Errno::STALE => {
-            tracing::error!(path, "a file could not be opened: {errno}");
-            Response::error(500, "the server could not answer; the reason is in its log")
-        }
+        Errno::IO | Errno::STALE => Response::failure(format!("a file could not be opened: {errno}")),
         // Not there, not a folder on the way, a link out of the root or in a circle, a socket, a name too long for one.
         _ => missing(),
     }
@@ -153,7 +149,7 @@ pub(super) fn unopened(errno: Errno, path: &str) -> Response {
 
 /// The answer when the pool took no job, or the job did not come to its end.
 pub(super) fn undone(failure: Failure) -> Response {
-    if failure.is::<PoolError>() { busy() } else { failure.into_response() }
+    if failure.is::<PoolError>() { busy() } else { Response::failure(failure) }
 }
 
 /// 503, to be tried again.

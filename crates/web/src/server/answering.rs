@@ -1,7 +1,7 @@
 //! From a request to its answer: calling the handler, polling what it gave, sending it, and what comes after. The connection
 //! calls it when a head is complete and when it is woken; reading bodies is in `flight`, deadlines are in `deadline`.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -10,38 +10,52 @@ use ropewalk_net::{Lost, Transport};
 use ropewalk_reactor::Failure;
 use ropewalk_wire::http1::Refusal;
 
-use super::flight::Flight;
+use super::flight::{Flight, Work};
 use super::{HttpConnection, Phase};
 use crate::answer::Answer;
-use crate::exchange::{Exchange, Rest, Stage};
+use crate::exchange::{Dropped, Exchange, Rest, Stage};
+use crate::incident::{discard, report_drop};
+use crate::leaving::IfClientLeaves;
 use crate::limits::count;
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Body, Response};
 
 impl HttpConnection {
-    /// Calls the handler, and polls what it gives a first time.
+    /// Calls the handler, and takes what it gives.
     pub(super) fn call_handler(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
         let request = Request::new(Rc::clone(exchange));
         let handler = &*self.site.handler;
         let answer = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
         match answer {
             Ok(Answer::Now(response)) => self.answer(transport, exchange, response),
-            Ok(Answer::Later(mut future)) => {
-                let polled = poll_handler(&mut future, &mut Context::from_waker(Waker::noop()));
-                match polled {
-                    Ok(Poll::Ready(response)) => self.answer(transport, exchange, response),
-                    Ok(Poll::Pending) => {
-                        self.flight().future = Some(future);
-                        if self.phase == Phase::Wait {
-                            // Nothing comes that could wake it: it gets a real waker, and a second look.
-                            self.poll_future(transport, exchange);
-                        }
-                    }
-                    Err(failure) => self.panicked(transport, exchange, &failure),
-                }
+            Ok(answer) => self.take(transport, exchange, answer),
+            Err(payload) => self.fail(exchange, Failure::from_panic(payload)),
+        }
+    }
+
+    /// What a handler has returned, or its future: sends it, or polls it a first time.
+    fn take(&mut self, transport: &Transport, exchange: &Rc<Exchange>, mut answer: Answer) {
+        loop {
+            let future = match answer {
+                Answer::Now(response) => return self.answer(transport, exchange, response),
+                Answer::Taken => return,
+                Answer::Later(future) => future,
+            };
+            match poll(future, &mut Context::from_waker(Waker::noop())) {
+                Polled::Ready(Answer::Now(response)) => return self.answer(transport, exchange, response),
+                Polled::Ready(next) => answer = next,
+                Polled::Pending(future) => return self.wait_for(transport, exchange, future),
+                Polled::Failed(failure) => return self.fail(exchange, failure),
             }
-            Ok(Answer::Taken) => {}
-            Err(payload) => self.panicked(transport, exchange, &Failure::from_panic(payload)),
+        }
+    }
+
+    /// Keeps a handler's future that is not ready.
+    fn wait_for(&mut self, transport: &Transport, exchange: &Rc<Exchange>, future: Work) {
+        self.flight().future = Some(future);
+        if self.phase == Phase::Wait {
+            // Nothing comes that could wake it: it gets a real waker, and a second look.
+            self.poll_future(transport, exchange);
         }
     }
 
@@ -52,42 +66,28 @@ impl HttpConnection {
 
     pub(super) fn poll_future(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
         let Some(flight) = &mut self.flight else { return };
-        let Some(mut future) = flight.future.take() else { return };
+        let Some(future) = flight.future.take() else { return };
         let waker = flight.waker.get_or_insert_with(|| transport.waker()).clone();
-        match poll_handler(&mut future, &mut Context::from_waker(&waker)) {
-            Ok(Poll::Ready(response)) => self.answer(transport, exchange, response),
-            Ok(Poll::Pending) => self.flight().future = Some(future),
-            Err(failure) => self.panicked(transport, exchange, &failure),
+        match poll(future, &mut Context::from_waker(&waker)) {
+            Polled::Ready(answer) => self.take(transport, exchange, answer),
+            Polled::Pending(future) => self.flight().future = Some(future),
+            Polled::Failed(failure) => self.fail(exchange, failure),
         }
     }
 
-    pub(super) fn panicked(&mut self, transport: &Transport, exchange: &Rc<Exchange>, failure: &Failure) {
-        count(&self.site.counters.panics);
-        tracing::error!(path = exchange.head.path(), "a handler: {failure}");
-        self.fail(transport, exchange, 500, "the server could not answer; the reason is in its log");
-    }
-
-    /// Answers with an error if nothing is sent yet; else breaks off.
-    pub(super) fn fail(&mut self, transport: &Transport, exchange: &Rc<Exchange>, status: u16, why: &str) {
+    /// Where every failure of a handler comes that this connection notices: nothing more is asked of it, and the exchange, to
+    /// which a responder's failures go as well, answers or breaks off. What comes after is [`HttpConnection::proceed`]'s.
+    #[cold]
+    pub(super) fn fail(&mut self, exchange: &Exchange, failure: Failure) {
         if let Some(flight) = &mut self.flight {
-            flight.future = None;
-            flight.stream = None;
+            flight.abandon();
         }
-        match exchange.stage.get() {
-            Stage::Waiting => self.answer(transport, exchange, Response::error(status, why)),
-            Stage::Streaming => transport.abort(Lost::Aborted),
-            Stage::Finished | Stage::Lost => {}
-        }
+        exchange.fail(failure);
     }
 
     pub(super) fn answer(&mut self, transport: &Transport, exchange: &Rc<Exchange>, response: Response) {
-        match exchange.stage.get() {
-            Stage::Waiting => {}
-            // The client is gone.
-            Stage::Lost => return,
-            Stage::Streaming | Stage::Finished => {
-                return tracing::error!(path = exchange.head.path(), "a second answer was thrown away");
-            }
+        if exchange.stage.get() != Stage::Waiting {
+            return self.answer_again(exchange, response);
         }
         match exchange.respond(response) {
             Rest::Nothing => {}
@@ -107,6 +107,20 @@ impl HttpConnection {
         }
     }
 
+    /// An answer where there is one already, or nobody to take it.
+    #[cold]
+    fn answer_again(&mut self, exchange: &Exchange, mut response: Response) {
+        if let Body::Failure(failure) = std::mem::take(&mut response.body) {
+            // A handler that has begun and then failed.
+            self.fail(exchange, *failure);
+        } else if exchange.stage.get() != Stage::Lost && !exchange.failed.get() {
+            let (method, path) = (exchange.head.method(), exchange.head.path());
+            let handler = exchange.site().handler.place(method, path).map(tracing::field::display);
+            tracing::error!(method, path, handler, "a second answer was thrown away");
+        }
+        discard(response);
+    }
+
     /// Moves a streamed body on while the client keeps up.
     pub(super) fn pump(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
         /// Pieces in one go, so that one fast stream does not hold the loop.
@@ -117,21 +131,27 @@ impl HttpConnection {
         let mut context = Context::from_waker(&waker);
         for _ in 0..PIECES_PER_CALL {
             if transport.is_closing() {
-                return;
+                return discard(stream);
             }
             if transport.poll_writable(&mut context).is_pending() {
                 self.flight().stream = Some(stream);
                 return;
             }
-            match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_piece(&mut context))) {
+            let piece = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_piece(&mut context)));
+            match piece.map_err(Failure::from_panic) {
                 Ok(Poll::Ready(Some(Ok(piece)))) => exchange.write(&piece),
-                Ok(Poll::Ready(None)) => return exchange.finish(&[]),
+                Ok(Poll::Ready(None)) => {
+                    exchange.finish(&[]);
+                    return discard(stream);
+                }
                 Ok(Poll::Pending) => {
                     self.flight().stream = Some(stream);
                     return;
                 }
-                Ok(Poll::Ready(Some(Err(failure)))) => return self.panicked(transport, exchange, &failure),
-                Err(payload) => return self.panicked(transport, exchange, &Failure::from_panic(payload)),
+                Ok(Poll::Ready(Some(Err(failure)))) | Err(failure) => {
+                    self.fail(exchange, failure);
+                    return discard(stream);
+                }
             }
         }
         self.flight().stream = Some(stream);
@@ -147,14 +167,17 @@ impl HttpConnection {
         let forgotten = !exchange.is_over() && !transport.is_closing() && self.is_forgotten(&exchange);
         if forgotten && exchange.warned.get() {
             // The client has ended its side, whoever meant to answer was told, and let go.
+            if exchange.stage.get() == Stage::Streaming {
+                // An answer without its end; an orderly close could pass for one.
+                transport.abort(Lost::Aborted);
+            }
             exchange.lost(&Lost::Ended);
             self.exchange = None;
             return self.close(transport, false);
         }
         if forgotten {
             count(&self.site.counters.unanswered);
-            tracing::error!(path = exchange.head.path(), "a handler let go of its request without an answer");
-            self.fail(transport, &exchange, 500, "the server could not answer; the reason is in its log");
+            self.fail(&exchange, forgotten_by(&exchange));
         }
         match exchange.stage.get() {
             Stage::Waiting | Stage::Streaming => self.exchange = Some(exchange),
@@ -170,6 +193,7 @@ impl HttpConnection {
         }
         let flight = self.flight.as_ref();
         match exchange.stage.get() {
+            // A future could still take another responder; but it had one, and its client would wait meanwhile.
             Stage::Streaming => flight.is_none_or(|flight| flight.stream.is_none()),
             _ => flight.is_none_or(|flight| flight.future.is_none()) && exchange.given.borrow().is_none(),
         }
@@ -227,14 +251,30 @@ impl HttpConnection {
         }
     }
 
-    /// Lets go of the handler. What changes something is not left half done because its client went away, or because it was
-    /// answered already: such a handler goes on as a task.
-    pub(super) fn let_go(&mut self, transport: &Transport, exchange: &Exchange) {
-        let future = self.flight.as_mut().and_then(|flight| flight.future.take());
-        if let Some(future) = future
-            && !matches!(exchange.head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
-        {
-            transport.reactor().spawn_named(transport.name(), future);
+    /// Lets go of the handler, because its client went away, or because it was answered already. What changes something is not
+    /// left half done: unless the handler chose otherwise, it goes on as a task.
+    pub(super) fn let_go(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
+        let Some(future) = self.flight.as_mut().and_then(|flight| flight.future.take()) else { return };
+        let completes = match exchange.leaving.get() {
+            Some(choice) => choice == IfClientLeaves::Complete,
+            None => !matches!(exchange.head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE"),
+        };
+        if completes {
+            let exchange = Rc::clone(exchange);
+            transport.reactor().spawn_named(transport.name(), complete(future, exchange));
+        } else {
+            discard(future);
+        }
+    }
+
+    /// The client has ended its side: a handler that chose so is cancelled, and nothing is left that could answer.
+    pub(super) fn leave(&mut self, exchange: &Exchange) {
+        if exchange.leaving.get() != Some(IfClientLeaves::Cancel) {
+            return;
+        }
+        if let Some(future) = self.flight.as_mut().and_then(|flight| flight.future.take()) {
+            exchange.warned.set(true);
+            discard(future);
         }
     }
 
@@ -260,9 +300,80 @@ impl HttpConnection {
     }
 }
 
-fn poll_handler(
-    future: &mut std::pin::Pin<Box<dyn Future<Output = Response>>>,
-    context: &mut Context<'_>,
-) -> Result<Poll<Response>, Failure> {
-    catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))).map_err(Failure::from_panic)
+/// What came of polling a handler's future.
+enum Polled {
+    Ready(Answer),
+    Pending(Work),
+    Failed(Failure),
+}
+
+/// The panic boundary of a handler's future. One that has come to its end is dropped here.
+fn poll(future: Work, context: &mut Context<'_>) -> Polled {
+    let (mut future, mut answer) = (Some(future), None);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(Poll::Ready(ready)) = future.as_mut().map(|work| work.as_mut().poll(context)) {
+            answer = Some(ready);
+            future = None;
+        }
+    }));
+    match (outcome, answer, future) {
+        (Ok(()), Some(answer), _) => Polled::Ready(answer),
+        (Ok(()), None, Some(future)) => Polled::Pending(future),
+        (Err(payload), Some(answer), _) => {
+            // It had answered, and panicked when it was dropped.
+            report_drop(payload);
+            Polled::Ready(answer)
+        }
+        (Err(payload), None, future) => {
+            discard(future);
+            Polled::Failed(Failure::from_panic(payload))
+        }
+        (Ok(()), None, None) => unreachable!("only an answer takes the future's place"),
+    }
+}
+
+/// Runs a handler to its end for which nobody waits any more. Its answer is thrown away; what goes wrong is still logged as this
+/// request's.
+async fn complete(future: Work, exchange: Rc<Exchange>) {
+    let mut future = Some(future);
+    let answer = poll_fn(|context| {
+        loop {
+            let Some(work) = future.take() else { return Poll::Ready(Ok(Answer::Taken)) };
+            match poll(work, context) {
+                Polled::Ready(Answer::Later(next)) => future = Some(next),
+                Polled::Ready(answer) => return Poll::Ready(Ok(answer)),
+                Polled::Pending(work) => {
+                    future = Some(work);
+                    return Poll::Pending;
+                }
+                Polled::Failed(failure) => return Poll::Ready(Err(failure)),
+            }
+        }
+    });
+    match answer.await {
+        Ok(Answer::Now(mut response)) => {
+            if let Body::Failure(failure) = std::mem::take(&mut response.body) {
+                exchange.fail(*failure);
+            }
+            discard(response);
+        }
+        Ok(_) => {}
+        Err(failure) => exchange.fail(failure),
+    }
+}
+
+/// Why nobody is left who could answer.
+#[cold]
+fn forgotten_by(exchange: &Exchange) -> Failure {
+    let words = match exchange.dropped.get() {
+        Some(Dropped { taken_at, panicking: true }) => format!(
+            "a callback panicked and took with it the responder that was taken at {taken_at}; the panic stands in the log \
+             before this"
+        ),
+        Some(Dropped { taken_at, panicking: false }) => {
+            format!("the responder that was taken at {taken_at} was dropped without an answer")
+        }
+        None => "a handler returned neither an answer nor took a responder that gives it".to_owned(),
+    };
+    Failure::new(words)
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_net::{Lost, Transport};
+use ropewalk_wire::http1::Head;
 
 use super::{HttpConnection, Phase};
 use crate::exchange::Stage;
@@ -69,10 +70,13 @@ impl HttpConnection {
         }
     }
 
+    /// It is answered for; whether it goes on is as if its client had left ([`crate::IfClientLeaves`]). Writes that come later reach
+    /// nobody.
     fn handler_is_late(&mut self, transport: &Transport) {
         count(&self.site.counters.handler);
-        let path = self.exchange.as_ref().map(|exchange| exchange.head.path());
-        tracing::error!(path, "a handler did not begin to answer in time");
+        let head = self.exchange.as_ref().map(|exchange| &exchange.head);
+        let (method, path) = (head.map(Head::method), head.map(Head::path));
+        tracing::error!(method, path, "a handler did not begin to answer in time");
         self.expire(transport, 503, "the server took too long to answer");
     }
 

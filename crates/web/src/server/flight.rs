@@ -11,14 +11,19 @@ use ropewalk_reactor::Time;
 use ropewalk_wire::http1::{BodyDecoder, BodyEvent, Framing, Refusal};
 
 use super::{HttpConnection, Phase};
+use crate::answer::Answer;
 use crate::exchange::{Exchange, Stage};
 use crate::inbound::BodyError;
-use crate::response::{ByteStream, Response};
+use crate::incident::discard;
+use crate::response::ByteStream;
+
+/// A handler at work.
+pub(super) type Work = Pin<Box<dyn Future<Output = Answer>>>;
 
 #[derive(Default)]
 pub(super) struct Flight {
     pub(super) decoder: BodyDecoder,
-    pub(super) future: Option<Pin<Box<dyn Future<Output = Response>>>>,
+    pub(super) future: Option<Work>,
     pub(super) stream: Option<Pin<Box<dyn ByteStream>>>,
     pub(super) waker: Option<Waker>,
     /// The answer is out: what comes of the body is thrown away.
@@ -30,7 +35,26 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn with_body(framing: Framing, now: Time) -> Flight {
-        Flight { decoder: BodyDecoder::new(framing), body_began: now, ..Flight::default() }
+        let mut flight = Flight::default();
+        flight.decoder = BodyDecoder::new(framing);
+        flight.body_began = now;
+        flight
+    }
+
+    /// Drops what is the handler's, at work or half sent.
+    pub(super) fn abandon(&mut self) {
+        if let Some(future) = self.future.take() {
+            discard(future);
+        }
+        if let Some(stream) = self.stream.take() {
+            discard(stream);
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ropewalk_net::{Address, Port, listen};
@@ -177,10 +177,31 @@ pub fn everyhow(make: impl Fn() -> Site, script: impl AsRef<[u8]>) -> Said {
     whole
 }
 
-/// The text without its Date lines: they are the clock's.
+/// The text without its Date lines, which are the clock's, and with `#` for the digits of an incident, which are chance's.
 pub fn undated(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.split_inclusive("\r\n").filter(|line| !line.starts_with("Date: ")).collect()
+    let text: String = text.split_inclusive("\r\n").filter(|line| !line.starts_with("Date: ")).collect();
+    let mut parts = text.split("incident ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + "incident #" + part.trim_start_matches(|c: char| c.is_ascii_hexdigit())
+    })
+}
+
+/// What a client of a site in production is told of a failure, on a connection that stays.
+pub fn sorry() -> String {
+    let fields = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+                  Content-Security-Policy: default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
+    let body =
+        "500 Internal Server Error: the server could not answer; the reason is in its log, incident #\n";
+    // The length that was sent is that of the digits.
+    let length = body.len() - "#".len() + "5f3a9c01d2".len();
+    format!("HTTP/1.1 500 Internal Server Error\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
+}
+
+/// The same on one that closes.
+pub fn sorry_and_closed() -> String {
+    sorry().replace("Content-Length", "Connection: close\r\nContent-Length")
 }
 
 /// An answer with these lines between status and length.
@@ -233,23 +254,66 @@ impl Drop for Held {
 
 /// Counts what is logged as an error while `run` runs.
 pub fn errors_logged(run: impl FnOnce()) -> usize {
-    struct Counter(std::sync::Arc<AtomicUsize>);
-    impl tracing::Subscriber for Counter {
-        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-            *metadata.level() == tracing::Level::ERROR
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, _: &tracing::Event<'_>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
+    errors(run).len()
+}
+
+/// What is logged as an error while `run` runs on this thread: each event as `name=value` of its fields, the message last.
+pub fn errors(run: impl FnOnce()) -> Vec<String> {
+    let lines = Lines::default();
+    let kept = Arc::clone(&lines.0);
+    tracing::subscriber::with_default(lines, run);
+    std::mem::take(&mut *kept.lock().unwrap())
+}
+
+#[derive(Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
     }
-    let count = std::sync::Arc::<AtomicUsize>::default();
-    tracing::subscriber::with_default(Counter(std::sync::Arc::clone(&count)), run);
-    count.load(Ordering::Relaxed)
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.0.lock().unwrap().push(format!("{}{}", line.fields, line.message));
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[derive(Default)]
+struct Line {
+    fields: String,
+    message: String,
+}
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.fields += &format!("{name}={value:?} "),
+        }
+    }
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+/// Panics that are meant say nothing on standard error.
+pub fn quietly() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let meant = panic.payload_as_str().is_some_and(|words| words.contains("as asked"));
+            if !meant {
+                usual(panic);
+            }
+        }));
+    });
 }
