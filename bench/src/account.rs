@@ -6,6 +6,8 @@
 use std::fs;
 use std::io;
 
+use cpu_time::ProcessTime;
+
 /// CPU time so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Usage {
@@ -32,6 +34,13 @@ impl Usage {
         Ok(Usage { cpu_ns, user_ticks, system_ticks })
     }
 
+    /// Of this process itself, to the nanosecond of this call; threads that have ended are in it.
+    pub(crate) fn here() -> io::Result<Usage> {
+        let usage = Usage::of(std::process::id())?;
+        let cpu_ns = ProcessTime::try_now()?.as_duration().as_nanos() as u64;
+        Ok(Usage { cpu_ns, ..usage })
+    }
+
     /// What was spent between the two: microseconds, and the part of it that was not the kernel's.
     pub(crate) fn since(self, before: Usage) -> Spent {
         let user = self.user_ticks.saturating_sub(before.user_ticks) as f64;
@@ -42,7 +51,7 @@ impl Usage {
 }
 
 /// CPU time over a slice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spent {
     pub(crate) cpu_us: f64,
     pub(crate) user_share: f64,

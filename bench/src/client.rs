@@ -19,6 +19,16 @@ pub(crate) struct Response {
     body: Vec<u8>,
 }
 
+impl Response {
+    /// The body of a 200; anything else is an error.
+    pub(crate) fn text(self) -> io::Result<String> {
+        if !self.head.starts_with("HTTP/1.1 200 ") {
+            return Err(io::Error::other(format!("the status is not 200: {}", self.head)));
+        }
+        String::from_utf8(self.body).map_err(io::Error::other)
+    }
+}
+
 /// Asks once, then twice in one write, and looks at what comes: a server that answers wrongly is not measured.
 pub(crate) fn verify(address: SocketAddr) -> io::Result<()> {
     let mut stream = open(address, 0)?;

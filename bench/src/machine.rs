@@ -1,4 +1,4 @@
-//! The process and the machine: which core a process stays on, and how many descriptors it may have.
+//! The process and the machine: which cores a process stays on, and how many descriptors it may have.
 
 use std::io;
 
@@ -8,15 +8,20 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Descriptors that are not connections: the loop's own, the control connection, the standard three.
 const DESCRIPTORS_ASIDE: u64 = 100;
 
-/// Keeps this thread, and what it starts from now on, on one core.
-pub(crate) fn pin(core: usize) -> io::Result<()> {
-    if core >= CpuSet::MAX_CPU {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no core {core}")));
+/// Keeps this thread, and what it starts from now on, on these cores; anywhere, if there are none.
+pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
+    if cores.is_empty() {
+        return Ok(());
     }
     let mut set = CpuSet::new();
-    set.set(core);
+    for &core in cores {
+        if core >= CpuSet::MAX_CPU {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no core {core}")));
+        }
+        set.set(core);
+    }
     sched_setaffinity(None, &set).map_err(|error| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("core {core} cannot be had: {error}"))
+        io::Error::new(io::ErrorKind::InvalidInput, format!("cores {cores:?} cannot be had: {error}"))
     })
 }
 
@@ -60,7 +65,7 @@ mod tests {
     fn a_core_is_had_or_not() {
         assert!((0..CpuSet::MAX_CPU).any(has));
         assert!(!has(CpuSet::MAX_CPU));
-        assert!(pin(CpuSet::MAX_CPU).is_err());
+        assert!(pin(&[CpuSet::MAX_CPU]).is_err());
     }
 
     #[test]

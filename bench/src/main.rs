@@ -1,13 +1,16 @@
-//! Servers side by side: CPU time per request, memory per idle connection, the cost of a broadcast.
+//! This project beside its peers: servers under load, memory per idle connection, the cost of a broadcast, and what the library's
+//! pool, timers and deferreds cost beside tokio's.
 //!
 //! Without a sub-command it runs the suite: every server as a child on one core, the load on another, slices interleaved.
-//! `serve NAME` is one of those servers alone. This file is the command line; `suite` runs the scenarios, `servers` has the table.
+//! `serve NAME` is one of those servers alone, `measure NAME` one piece of library work. This file is the command line; `suite` runs
+//! the scenarios, `servers` and `library` have the tables.
 #![forbid(unsafe_code)]
 
 mod account;
 mod canned;
 mod child;
 mod client;
+mod library;
 mod machine;
 mod report;
 mod scenario;
@@ -24,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::scenario::Scenario;
 
-/// Measures servers side by side: the CPU time of each per request, and its ratio to a bare event loop.
+/// Measures servers and libraries side by side: CPU time per request, per timer, per round trip, and its ratio to a base.
 #[derive(Parser)]
 #[command(name = "ropewalk-bench", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -38,7 +41,9 @@ struct Cli {
 enum Command {
     /// Run one server, single-threaded, until it is killed
     Serve(ServeArgs),
-    /// Say which servers there are
+    /// Do one piece of library work for so many milliseconds per line of standard input
+    Measure(MeasureArgs),
+    /// Say which servers and which pieces of library work there are
     List,
 }
 
@@ -48,10 +53,10 @@ struct SuiteArgs {
     /// What to measure; everything, if nothing is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
-    /// Only these servers, separated by commas
+    /// Only these servers or libraries, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     only: Vec<String>,
-    /// Slices per server
+    /// Slices per contestant
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Length of a slice
@@ -69,10 +74,10 @@ struct SuiteArgs {
     /// Also write the results, with every slice, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// The servers' core
+    /// The core of what is measured
     #[arg(long, default_value_t = 0)]
     server_core: usize,
-    /// The load's core
+    /// The load's core; the pool is measured on both too
     #[arg(long, default_value_t = 1)]
     load_core: usize,
 }
@@ -85,15 +90,31 @@ struct ServeArgs {
     /// On 127.0.0.1; 0 takes a free one and says which
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Stay on this core
+    /// Stay on this core; may be given again
     #[arg(long)]
-    core: Option<usize>,
+    core: Vec<usize>,
     /// Write an access log here, if this server has one
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
     /// Broadcast the lines that are appended to this file, if this server follows files
     #[arg(long, value_name = "FILE")]
     feed: Option<PathBuf>,
+    /// Answer from this SQLite database, if this server can
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// End with the process that started it
+    #[arg(long, hide = true)]
+    tied: bool,
+}
+
+/// What one piece of library work can be told.
+#[derive(Args)]
+struct MeasureArgs {
+    /// Which one; `list` knows the names
+    name: String,
+    /// Stay on this core; may be given again
+    #[arg(long)]
+    core: Vec<usize>,
     /// End with the process that started it
     #[arg(long, hide = true)]
     tied: bool,
@@ -104,9 +125,13 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Serve(arguments)) => serve(arguments),
         Some(Command::List) => {
+            println!("servers:");
             servers::list();
+            println!("\nlibrary work:");
+            library::list();
             Ok(())
         }
+        Some(Command::Measure(arguments)) => measure(&arguments),
         None => suite::run(&cli.suite),
     };
     match result {
@@ -123,13 +148,21 @@ fn main() -> ExitCode {
 
 fn serve(arguments: ServeArgs) -> std::io::Result<()> {
     let server = servers::named(&arguments.name)?;
-    if arguments.tied {
-        child::end_with_parent()?;
-    }
-    if let Some(core) = arguments.core {
-        machine::pin(core)?;
-    }
+    settle(arguments.tied, &arguments.core)?;
     machine::raise_descriptor_limit();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
-    (server.run)(servers::Setup { address, access_log: arguments.access_log, feed: arguments.feed })
+    let ServeArgs { access_log, feed, database, .. } = arguments;
+    (server.run)(servers::Setup { address, access_log, feed, database })
+}
+
+fn measure(arguments: &MeasureArgs) -> std::io::Result<()> {
+    settle(arguments.tied, &arguments.core)?;
+    library::measure(&arguments.name)
+}
+
+fn settle(tied: bool, cores: &[usize]) -> std::io::Result<()> {
+    if tied {
+        child::end_with_parent()?;
+    }
+    machine::pin(cores)
 }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::account::Spent;
 
-/// All slices of one server.
+/// All slices of one contestant.
+#[derive(Clone)]
 pub(crate) struct Series {
     name: String,
     cpu_us: Vec<f64>,
@@ -26,9 +27,49 @@ impl Series {
         self.per_second.push(per_second);
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn renamed(self, name: String) -> Series {
+        Series { name, ..self }
+    }
+
+    /// CPU time of each in microseconds, and how many a second: the medians.
+    pub(crate) fn medians(&self) -> (f64, f64) {
+        (median(&self.cpu_us), median(&self.per_second))
+    }
+
+    /// The median of the rounds' ratios to the base.
+    pub(crate) fn ratio(&self, base: &Series) -> Option<f64> {
+        let ratios = self.ratios(base);
+        (!ratios.is_empty()).then(|| median(&ratios))
+    }
+
     /// This one's CPU time over the base's, round by round.
     fn ratios(&self, base: &Series) -> Vec<f64> {
         self.cpu_us.iter().zip(&base.cpu_us).map(|(own, base)| own / base).collect()
+    }
+}
+
+/// What CPU time is divided by, and in what it is shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Unit<'a> {
+    name: &'a str,
+    suffix: &'a str,
+    per_us: f64,
+    decimals: usize,
+}
+
+impl<'a> Unit<'a> {
+    /// In microseconds per this.
+    pub(crate) const fn micro(name: &'a str) -> Self {
+        Unit { name, suffix: "us", per_us: 1.0, decimals: 3 }
+    }
+
+    /// In nanoseconds per this.
+    pub(crate) const fn nano(name: &'a str) -> Self {
+        Unit { name, suffix: "ns", per_us: 1e3, decimals: 1 }
     }
 }
 
@@ -40,48 +81,57 @@ pub(crate) struct Section {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
     values: Vec<Value>,
+    bounds: Vec<Bound>,
+}
+
+/// What a figure is to stay at or below.
+struct Bound {
+    what: String,
+    found: f64,
+    limit: f64,
 }
 
 impl Section {
     pub(crate) fn new(name: &'static str, title: String, note: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        Section { name, title, note: note.to_owned(), columns, rows: Vec::new(), values: Vec::new() }
+        Section {
+            name,
+            title,
+            note: note.to_owned(),
+            columns,
+            rows: Vec::new(),
+            values: Vec::new(),
+            bounds: Vec::new(),
+        }
     }
 
     /// The table of CPU time per `unit`, with ratios to the series named `base`.
     pub(crate) fn of_series(
         name: &'static str,
         title: &str,
-        unit: &str,
+        unit: Unit<'_>,
         base: &str,
         series: &[Series],
     ) -> Self {
         let note = format!(
-            "CPU time of the server's process, median of {} slices; the ratio is the median of the rounds' ratios, with the \
+            "CPU time of the process, median of {} slices; the ratio is the median of the rounds' ratios, with the \
              lowest and the highest.",
             series.first().map_or(0, |one| one.cpu_us.len())
         );
-        let cpu = format!("CPU us/{unit}");
-        let (ratio, rate) = (format!("ratio to {base}"), format!("{unit}/s"));
-        let columns = [
-            "server",
-            cpu.as_str(),
-            "user us",
-            "system us",
-            "user share",
-            ratio.as_str(),
-            "range",
-            rate.as_str(),
-        ];
+        let Unit { name: one, suffix, .. } = unit;
+        let (cpu, user, system) =
+            (format!("CPU {suffix}/{one}"), format!("user {suffix}"), format!("system {suffix}"));
+        let (ratio, rate) = (format!("ratio to {base}"), format!("{one}/s"));
+        let columns = ["contestant", &cpu, &user, &system, "user share", &ratio, "range", &rate];
         let mut section = Section::new(name, title.to_owned(), &note, &columns);
         let base = series.iter().find(|one| one.name == base);
         for one in series {
-            section.add_series(one, base);
+            section.add_series(one, base, unit);
         }
         section
     }
 
-    fn add_series(&mut self, one: &Series, base: Option<&Series>) {
+    fn add_series(&mut self, one: &Series, base: Option<&Series>, unit: Unit<'_>) {
         let (cpu, user) = (median(&one.cpu_us), median(&one.user_share));
         let ratios = base.map(|base| one.ratios(base)).unwrap_or_default();
         let (ratio, range) =
@@ -91,11 +141,12 @@ impl Section {
                 }
                 _ => ("–".to_owned(), "–".to_owned()),
             };
+        let time = |us: f64| number(us * unit.per_us, unit.decimals);
         let cells = [
             one.name.clone(),
-            number(cpu, 3),
-            number(cpu * user, 3),
-            number(cpu * (1.0 - user), 3),
+            time(cpu),
+            time(cpu * user),
+            time(cpu * (1.0 - user)),
             format!("{} %", number(user * 100.0, 0)),
             ratio,
             range,
@@ -117,10 +168,36 @@ impl Section {
         self.values.push(value);
     }
 
+    /// What else has to be known to read the figures.
+    pub(crate) fn remark(&mut self, remark: &str) {
+        self.note = format!("{} {remark}", self.note);
+    }
+
+    /// Another name for what ratios are to, where groups of rows have bases of their own.
+    pub(crate) fn call_base(&mut self, base: &str) {
+        let column = self.columns.iter_mut().find(|column| column.starts_with("ratio to "));
+        column.into_iter().for_each(|column| *column = format!("ratio to {base}"));
+    }
+
     /// The rows of another of the same shape, behind this one's.
     pub(crate) fn append(&mut self, other: Section) {
         self.rows.extend(other.rows);
         self.values.extend(other.values);
+        self.bounds.extend(other.bounds);
+    }
+
+    /// One more figure for every row that has one.
+    pub(crate) fn column(&mut self, title: &str, key: &str, decimals: usize, figures: &[Option<f64>]) {
+        self.columns.push(title.to_owned());
+        for ((row, value), figure) in self.rows.iter_mut().zip(&mut self.values).zip(figures) {
+            row.push(figure.map_or_else(|| "–".to_owned(), |figure| number(figure, decimals)));
+            value[key] = json!(figure);
+        }
+    }
+
+    /// Says under the table whether what was found stays within its limit; nothing, if nothing was found.
+    pub(crate) fn bound(&mut self, what: &str, found: Option<f64>, limit: f64) {
+        self.bounds.extend(found.map(|found| Bound { what: what.to_owned(), found, limit }));
     }
 
     /// A heading and a table; the first column is text, the others are figures.
@@ -128,11 +205,29 @@ impl Section {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = format!("|---|{}\n", "---:|".repeat(self.columns.len() - 1));
         let rows: String = self.rows.iter().map(|row| line(row)).collect();
-        format!("\n## {}\n\n{}\n\n{}{rule}{rows}", self.title, self.note, line(&self.columns))
+        let bounds: String = self.bounds.iter().map(Bound::line).collect();
+        format!("\n## {}\n\n{}\n\n{}{rule}{rows}{bounds}", self.title, self.note, line(&self.columns))
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({ "scenario": self.name, "title": self.title, "servers": self.values })
+        let bounds: Vec<Value> = self.bounds.iter().map(Bound::json).collect();
+        json!({ "scenario": self.name, "title": self.title, "servers": self.values, "bounds": bounds })
+    }
+}
+
+impl Bound {
+    fn met(&self) -> bool {
+        self.found <= self.limit
+    }
+
+    fn line(&self) -> String {
+        let Bound { what, found, limit } = self;
+        let met = if self.met() { "met" } else { "not met" };
+        format!("\nBound: {what}: at most {}, found {}: {met}\n", number(*limit, 2), number(*found, 2))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "what": self.what, "found": self.found, "limit": self.limit, "met": self.met() })
     }
 }
 
@@ -186,15 +281,43 @@ mod tests {
         // 1. The machine is half as fast in the second round. 2. The medians' ratio would be 1.5; every round says 2.
         let (base, own) = (series("mio", &[1.0, 2.0, 1.0]), series("x", &[2.0, 4.0, 2.0]));
         assert_eq!(own.ratios(&base), [2.0, 2.0, 2.0]);
-        let table = Section::of_series("hello", "hello", "request", "mio", &[base, own]).markdown();
+        let table =
+            Section::of_series("hello", "hello", Unit::micro("request"), "mio", &[base, own]).markdown();
         assert!(table.contains("| x | 2.000 | 0.500 | 1.500 | 25 % | 2.00 | 2.00–2.00 | 1,000 |"), "{table}");
     }
 
     #[test]
     fn without_the_base_there_is_no_ratio() {
-        let section = Section::of_series("hello", "hello", "request", "mio", &[series("x", &[1.0])]);
+        let section =
+            Section::of_series("hello", "hello", Unit::micro("request"), "mio", &[series("x", &[1.0])]);
         assert!(section.markdown().contains("| – | – |"));
         assert!(section.json()["servers"][0]["ratio"].is_null());
+    }
+
+    #[test]
+    fn bounds_are_met_or_not() {
+        let (base, own) = (series("x", &[2.0]), series("y", &[1.0]));
+        let ratio = own.ratio(&base);
+        let mut section = Section::of_series("hello", "hello", Unit::nano("timer"), "x", &[base, own]);
+        section.column("bytes", "bytes", 0, &[Some(96.0), None]);
+        section.bound("y over x", ratio, 0.5);
+        section.bound("y over x", ratio, 0.3);
+        section.bound("y over z", None, 0.3);
+        let text = section.markdown();
+        assert!(
+            text.contains("| x | 2,000.0 | 500.0 | 1,500.0 | 25 % | 1.00 | 1.00–1.00 | 1,000 | 96 |"),
+            "{text}"
+        );
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("Bound")).collect();
+        assert_eq!(
+            lines,
+            [
+                "Bound: y over x: at most 0.50, found 0.50: met",
+                "Bound: y over x: at most 0.30, found 0.50: not met"
+            ]
+        );
+        assert_eq!(section.json()["bounds"][1]["met"], false);
+        assert!(section.json()["servers"][1]["bytes"].is_null());
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! A scenario starts its servers, measures them, and returns a section of the results. `suite` calls them in order.
 
 mod idle;
+mod library;
 mod requests;
 mod sse;
+mod ticker;
 
 use std::io;
 
@@ -29,12 +31,23 @@ pub(crate) enum Scenario {
     Idle,
     /// One line to every viewer of an event stream: CPU time per delivery
     Sse,
+    /// Round trips through the thread pool, 64 at a time
+    Pool,
+    /// A million timers put in and cancelled: time and memory
+    Timers,
+    /// A deferred through ten callbacks, beside ten awaits: time and allocations
+    Deferred,
+    /// How late a timer is while every request queries SQLite in the pool
+    Ticker,
 }
 
 impl Scenario {
     /// Whether `wrk` makes its load.
     pub(crate) fn needs_wrk(self) -> bool {
-        matches!(self, Scenario::Hello | Scenario::Varied | Scenario::Pipelined | Scenario::Log)
+        matches!(
+            self,
+            Scenario::Hello | Scenario::Varied | Scenario::Pipelined | Scenario::Log | Scenario::Ticker
+        )
     }
 
     /// Measures; `None` if no server takes part.
@@ -46,6 +59,10 @@ impl Scenario {
             Scenario::Log => requests::log(arguments),
             Scenario::Idle => idle::run(arguments),
             Scenario::Sse => sse::run(arguments),
+            Scenario::Pool => library::pool(arguments),
+            Scenario::Timers => library::timers(arguments),
+            Scenario::Deferred => library::deferred(arguments),
+            Scenario::Ticker => ticker::run(arguments),
         }
     }
 }

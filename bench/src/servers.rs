@@ -6,6 +6,7 @@
 mod actix;
 mod axum;
 mod bare;
+pub(crate) mod database;
 mod hyper;
 mod mio;
 mod ropewalk;
@@ -35,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) log: bool,
     /// Whether it broadcasts to the viewers of `GET /events`, and what makes it.
     pub(crate) broadcast: Option<Trigger>,
+    /// Whether it answers from a database (`Setup::database`) and knows how late its loop was.
+    pub(crate) database: bool,
     pub(crate) run: fn(Setup) -> io::Result<()>,
 }
 
@@ -54,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) access_log: Option<PathBuf>,
     /// Follow this file and broadcast its lines.
     pub(crate) feed: Option<PathBuf>,
+    /// Answer from this SQLite database.
+    pub(crate) database: Option<PathBuf>,
 }
 
 impl Setup {
@@ -74,7 +79,7 @@ pub(crate) fn announce(address: SocketAddr) -> io::Result<()> {
 }
 
 const fn hello(name: &'static str, what: &'static str, run: fn(Setup) -> io::Result<()>) -> Server {
-    Server { name, what, hello: true, log: false, broadcast: None, run }
+    Server { name, what, hello: true, log: false, broadcast: None, database: false, run }
 }
 
 /// Everybody, in the order of the results.
@@ -87,10 +92,19 @@ pub(crate) const SERVERS: [Server; 7] = [
         hello: true,
         log: true,
         broadcast: Some(Trigger::File),
+        database: true,
         run: ropewalk::run,
     },
     hello("hyper", "hyper 1, HTTP/1.1, pipeline_flush on", hyper::run),
-    hello("axum", "axum with its router", axum::run),
+    Server {
+        name: "axum",
+        what: "axum with its router",
+        hello: true,
+        log: false,
+        broadcast: None,
+        database: true,
+        run: axum::run,
+    },
     hello("actix", "actix-web with its router, one worker", actix::run),
     Server {
         name: "sse-mio",
@@ -98,6 +112,7 @@ pub(crate) const SERVERS: [Server; 7] = [
         hello: false,
         log: false,
         broadcast: Some(Trigger::Request),
+        database: false,
         run: sse_mio::run,
     },
 ];

@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &SuiteArgs) -> io::Result<()> {
     let (machine, settings) = (machine::describe(), settings(arguments));
     let mut out = io::stdout();
     writeln!(out, "# Ropewalk beside its peers\n\n{machine}; {settings}")?;
-    machine::pin(arguments.load_core)?;
+    machine::pin(&[arguments.load_core])?;
     let mut results = Vec::new();
     for scenario in scenarios {
         let name = scenario.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

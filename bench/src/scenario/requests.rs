@@ -10,7 +10,7 @@ use super::{chosen, progress};
 use crate::SuiteArgs;
 use crate::child::Child;
 use crate::client;
-use crate::report::{Section, Series};
+use crate::report::{Section, Series, Unit};
 use crate::servers::{BASE, Server};
 use crate::wrk::{PIPELINE_DEPTH, Style, Wrk};
 
@@ -52,8 +52,9 @@ fn plain(
         .into_iter()
         .map(|server| Contestant::start(server, server.name.to_owned(), None, arguments))
         .collect();
-    measure(arguments, contestants?, style)
-        .map(|series| (!series.is_empty()).then(|| Section::of_series(name, title, "request", BASE, &series)))
+    measure(arguments, contestants?, style).map(|series| {
+        (!series.is_empty()).then(|| Section::of_series(name, title, Unit::micro("request"), BASE, &series))
+    })
 }
 
 /// Each server that can write an access log beside itself without one; the rows of all of them, each pair with its own base.
@@ -72,7 +73,7 @@ pub(super) fn log(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
         }
         let title =
             format!("log: {} keep-alive connections, an access log on a real file", arguments.connections);
-        let pair = Section::of_series("log", &title, "request", server.name, &series);
+        let pair = Section::of_series("log", &title, Unit::micro("request"), server.name, &series);
         match &mut section {
             None => section = Some(pair),
             Some(all) => all.append(pair),

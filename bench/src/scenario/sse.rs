@@ -14,7 +14,7 @@ use crate::SuiteArgs;
 use crate::child::Child;
 use crate::client;
 use crate::machine::connections_max;
-use crate::report::{Section, Series};
+use crate::report::{Section, Series, Unit};
 use crate::servers::{BROADCAST_BASE, Server, Trigger};
 use crate::viewers::{LINE, Viewers};
 
@@ -42,7 +42,8 @@ pub(super) fn run(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
     }
     let series: Vec<Series> = contestants.into_iter().map(|contestant| contestant.series).collect();
     let title = format!("sse: one line to {count} viewers");
-    Ok((!series.is_empty()).then(|| Section::of_series("sse", &title, "delivery", BROADCAST_BASE, &series)))
+    Ok((!series.is_empty())
+        .then(|| Section::of_series("sse", &title, Unit::micro("delivery"), BROADCAST_BASE, &series)))
 }
 
 impl Contestant {

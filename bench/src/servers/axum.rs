@@ -1,27 +1,64 @@
-//! axum, as its own first example has it: a router with one route, `axum::serve`, on one thread.
+//! axum, as its own first example has it: a router with one route, `axum::serve`, on one thread; or with a database on its runtime's
+//! blocking threads, when asked.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, SERVER};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use super::Setup;
+use super::database::{INTERVAL, Queries, Ticks};
 use crate::canned;
+use crate::library::pool::THREADS;
 
 /// Answers hello until it is killed.
 pub(super) fn run(setup: Setup) -> io::Result<()> {
-    super::tokio::runtime()?.block_on(async move {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(THREADS).build()?.block_on(async move {
         let listener = TcpListener::from_std(setup.listen()?)?.tap_io(|stream| {
             // A peer that is gone already is noticed at the first read.
             let _ = stream.set_nodelay(true);
         });
-        axum::serve(listener, Router::new().route("/", get(hello))).await
+        let router = match setup.database {
+            Some(path) => database(path),
+            None => Router::new().route("/", get(hello)),
+        };
+        axum::serve(listener, router).await
     })
 }
 
 async fn hello() -> impl axum::response::IntoResponse {
     ([(CONTENT_TYPE, "text/plain"), (SERVER, canned::SERVER)], canned::BODY)
+}
+
+/// A query on a blocking thread for every request, and a ticker on the loop meanwhile.
+fn database(path: PathBuf) -> Router {
+    let ticks = Arc::new(Mutex::new(Ticks::begin()));
+    let recorded = Arc::clone(&ticks);
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(INTERVAL);
+        // Its first tick is at once. Those that it misses it makes up for one by one, which is what the record wants.
+        interval.tick().await;
+        loop {
+            interval.tick().await;
+            recorded.lock().unwrap_or_else(PoisonError::into_inner).tick(1);
+        }
+    });
+    let queries = Queries::new(path);
+    let query = move || {
+        let query = queries.next();
+        async move {
+            let answer = tokio::task::spawn_blocking(query).await;
+            let answer = answer.map_err(io::Error::other).and_then(|answer| answer);
+            answer.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+        }
+    };
+    let late = move || async move { ticks.lock().unwrap_or_else(PoisonError::into_inner).take() };
+    Router::new().route("/", get(query)).route("/late", get(late))
 }
