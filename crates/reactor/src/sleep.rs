@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use crate::deferred::{Deferred, IntoFlow};
 use crate::failure::{Failure, Outcome, TimedOut};
+use crate::name::Name;
 use crate::reactor::Reactor;
 use crate::time::Time;
-use crate::timer::DelayedCall;
+use crate::timer::{DelayedCall, Due};
 
 /// A future that is ready at its time. The timer runs from the call that made it; dropping it takes the timer away.
 #[must_use = "it does nothing unless it is awaited"]
@@ -22,10 +23,21 @@ pub struct Sleep {
     nap: Rc<Nap>,
 }
 
+/// What a sleeper and the wheel know together.
 #[derive(Default)]
-struct Nap {
+pub(crate) struct Nap {
     over: Cell<bool>,
     waker: Cell<Option<Waker>>,
+}
+
+impl Nap {
+    /// Its time has come.
+    pub(crate) fn end(&self) {
+        self.over.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 impl Reactor {
@@ -50,13 +62,7 @@ impl Reactor {
     #[track_caller]
     pub fn sleep_until(&self, time: Time) -> Sleep {
         let nap = Rc::new(Nap::default());
-        let sleeper = Rc::clone(&nap);
-        let timer = self.call_at(time, move || {
-            sleeper.over.set(true);
-            if let Some(waker) = sleeper.waker.take() {
-                waker.wake();
-            }
-        });
+        let timer = self.insert_due(time, Due::Sleep(Name::here(), Rc::clone(&nap)));
         Sleep { timer, nap }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::name::Name;
 use crate::reactor::{Reactor, WeakReactor};
+use crate::sleep::Nap;
 use crate::source::Key;
 use crate::time::Time;
 use crate::wheel::TimerKey;
@@ -14,28 +15,9 @@ use crate::wheel::TimerKey;
 /// What the wheel carries.
 pub(crate) enum Due {
     Source(Key),
-    Call(Box<dyn Timed>),
-}
-
-/// A call with its name, in one allocation.
-pub(crate) trait Timed {
-    fn name(&self) -> Name;
-    fn fire(self: Box<Self>);
-}
-
-struct TimedCall<F> {
-    name: Name,
-    call: F,
-}
-
-impl<F: FnOnce()> Timed for TimedCall<F> {
-    fn name(&self) -> Name {
-        self.name
-    }
-
-    fn fire(self: Box<Self>) {
-        (self.call)();
-    }
+    /// The name stands beside the box and not in it: a function that owns nothing needs no allocation.
+    Call(Name, Box<dyn FnOnce()>),
+    Sleep(Name, Rc<Nap>),
 }
 
 /// A call that is to come. Dropping the handle changes nothing: the call still happens.
@@ -84,7 +66,10 @@ impl Reactor {
 
     /// The same under a name.
     pub fn call_at_named(&self, name: Name, at: Time, call: impl FnOnce() + 'static) -> DelayedCall {
-        let due = Due::Call(Box::new(TimedCall { name, call }));
+        self.insert_due(at, Due::Call(name, Box::new(call)))
+    }
+
+    pub(crate) fn insert_due(&self, at: Time, due: Due) -> DelayedCall {
         let key = self.0.wheel.borrow_mut().insert(at.as_millis_ceil(), due);
         DelayedCall { reactor: self.clone(), key }
     }

@@ -211,11 +211,15 @@ impl Reactor {
             let due = core.wheel.borrow_mut().pop();
             let Some(due) = due else { break };
             match due {
-                Due::Call(call) => {
+                Due::Call(name, call) => {
                     core.account.timers.set(core.account.timers.get() + 1);
-                    let name = call.name();
                     self.enter(name);
-                    self.guard(name, || call.fire());
+                    self.guard(name, call);
+                }
+                Due::Sleep(name, nap) => {
+                    core.account.timers.set(core.account.timers.get() + 1);
+                    self.enter(name);
+                    self.guard(name, || nap.end());
                 }
                 Due::Source(key) if stalled => self.put_off(key, now + STALL_GRACE),
                 Due::Source(key) => {

@@ -233,8 +233,10 @@ pub(super) fn run(first: Rc<dyn Step>) {
 }
 
 thread_local! {
-    /// The nodes that wait to be dropped while one is being dropped.
-    static GRAVES: RefCell<Option<VecDeque<Rc<dyn Step>>>> = const { RefCell::new(None) };
+    /// The nodes that wait to be dropped while one is being dropped. The buffer stays for the next time.
+    static GRAVES: RefCell<VecDeque<Rc<dyn Step>>> = const { RefCell::new(VecDeque::new()) };
+    /// One is being dropped further up on this stack.
+    static BURYING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Lets go of a node, and of all that only this node held, one after the other instead of one within the other.
@@ -242,32 +244,35 @@ pub(super) fn bury(node: Rc<dyn Step>) {
     if Rc::strong_count(&node) > 1 {
         return;
     }
-    let mut node = Some(node);
-    let outermost = GRAVES.try_with(|graves| {
-        let mut graves = graves.borrow_mut();
-        let outermost = graves.is_none();
-        graves.get_or_insert_default().extend(node.take());
-        outermost
-    });
-    if outermost == Ok(true) {
-        let _closing = Closing;
-        while let Some(node) = next_grave() {
-            drop(node);
-        }
+    // A thread that ends has lost the list: then one is dropped within the other.
+    if BURYING.try_with(Cell::get).unwrap_or(false) {
+        let mut node = Some(node);
+        let _ = GRAVES.try_with(|graves| graves.borrow_mut().extend(node.take()));
+        return;
+    }
+    let _ = BURYING.try_with(|burying| burying.set(true));
+    let _closing = Closing;
+    drop(node);
+    while let Some(node) = next_grave() {
+        drop(node);
     }
 }
 
 fn next_grave() -> Option<Rc<dyn Step>> {
-    GRAVES.try_with(|graves| graves.borrow_mut().as_mut()?.pop_front()).ok()?
+    GRAVES.try_with(|graves| graves.borrow_mut().pop_front()).ok()?
 }
 
-/// Leaves [`GRAVES`] as it was found, even if a destructor of the user's panics.
+/// Leaves all as it was found, even if a destructor of the user's panics.
 struct Closing;
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        let _ = BURYING.try_with(|burying| burying.set(false));
         // Taken out first: what a panic left over is dropped when nothing is borrowed.
-        let left = GRAVES.try_with(RefCell::take);
+        let left = GRAVES.try_with(|graves| {
+            let mut graves = graves.borrow_mut();
+            if graves.is_empty() { VecDeque::new() } else { std::mem::take(&mut *graves) }
+        });
         drop(left);
     }
 }
