@@ -46,11 +46,20 @@ const fn work(
 }
 
 /// Everybody, in the order of the results.
-pub(crate) const WORKS: [Work; 9] = [
+pub(crate) const WORKS: [Work; 10] = [
     work(Topic::Pool, "tokio", "spawn_blocking on a runtime of one thread", pool::tokio),
     work(Topic::Pool, "ropewalk", "Reactor::defer_to_thread", pool::ropewalk),
     work(Topic::Timers, "tokio", "Box::pin(sleep(delay)), registered by one poll, dropped", timers::tokio),
-    work(Topic::Timers, "ropewalk", "Reactor::call_later, cancelled", timers::ropewalk),
+    work(
+        Topic::Timers,
+        "ropewalk",
+        "Reactor::call_later, which owns as little as a Sleep, cancelled",
+        timers::ropewalk,
+    ),
+    Work {
+        way: Some("owning"),
+        ..work(Topic::Timers, "ropewalk", "the same with a call that owns something", timers::owning)
+    },
     through("tokio", "tasks", TASKS, Kind::TokioTasks, |length| timed(Kind::TokioTasks, length)),
     through("ropewalk", "tasks", TASKS, Kind::Tasks, |length| timed(Kind::Tasks, length)),
     through("tokio", "awaits", AWAITS, Kind::TokioAwaits, |length| timed(Kind::TokioAwaits, length)),

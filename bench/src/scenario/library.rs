@@ -132,8 +132,8 @@ pub(super) fn timers(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
     let figures = [vec![None; bytes.len() * (timers::PARTS.len() - 1)], bytes].concat();
     Ok(section.map(|mut section| {
         section.remark(
-            "The loop has held as many before. Pending bytes are private memory, with the handle that cancels; both sides allocate \
-             once per timer.",
+            "The loop has held as many before. Pending bytes are private memory, with the handle that cancels. A `Sleep` and an \
+             owning call allocate once per timer, a call that owns nothing does not.",
         );
         section.column("bytes pending", "bytes", 0, &figures);
         section

@@ -232,6 +232,9 @@ pub(super) fn run(first: Rc<dyn Step>) {
     }
 }
 
+/// Places of the list that are kept for the next time.
+const GRAVES_KEPT: usize = 1024;
+
 thread_local! {
     /// The nodes that wait to be dropped while one is being dropped. The buffer stays for the next time.
     static GRAVES: RefCell<VecDeque<Rc<dyn Step>>> = const { RefCell::new(VecDeque::new()) };
@@ -271,7 +274,8 @@ impl Drop for Closing {
         // Taken out first: what a panic left over is dropped when nothing is borrowed.
         let left = GRAVES.try_with(|graves| {
             let mut graves = graves.borrow_mut();
-            if graves.is_empty() { VecDeque::new() } else { std::mem::take(&mut *graves) }
+            let keep = graves.is_empty() && graves.capacity() <= GRAVES_KEPT;
+            if keep { VecDeque::new() } else { std::mem::take(&mut *graves) }
         });
         drop(left);
     }
