@@ -32,11 +32,13 @@
 mod connect;
 mod datagram;
 mod endpoint;
+mod file;
 mod limits;
 mod line;
 mod listen;
 pub mod policy;
 mod protocol;
+mod receivers;
 mod resolver;
 mod service;
 mod stream;
@@ -45,10 +47,17 @@ mod transport;
 pub use connect::{ATTEMPT_DELAY, ConnectError, ConnectOptions, FailedAttempt, connect, connect_with};
 pub use datagram::{DatagramOptions, DatagramProtocol, DatagramStatistics, DatagramTransport, listen_udp};
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, quote};
+pub use file::FileSender;
 pub use limits::{Admission, ConnectionLimits};
 pub use line::{LineHandler, LineReceiver, LineTransport, MAX_LENGTH};
 pub use listen::{Port, PortStatistics, ServerOptions, listen, listen_with};
 pub use protocol::{Factory, Lost, Producer, Protocol};
+pub use receivers::framing::{Framing, Int8, Int16, Int32, Netstring, NetstringError, StringTooLong};
+pub use receivers::stateful::{Blocks, Dialogue, Lines, Messages, State, Stateful, Strings};
+pub use receivers::string::{
+    Int8Receiver, Int16Receiver, Int32Receiver, NetstringReceiver, STRING_LENGTH_MAX, StringHandler,
+    StringReceiver, StringTransport,
+};
 pub use resolver::{
     HOST_BYTES_MAX, OverrideResolver, Resolver, ResolverStatistics, SystemResolver, install_resolver,
     literal, resolve, resolver,

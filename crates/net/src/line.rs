@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Deref;
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use crate::protocol::{Lost, Protocol};
+use crate::receivers::{Cut, receive, settle};
 use crate::transport::Transport;
 
 /// Bytes in a line without its delimiter, unless another limit is set: Twisted's.
@@ -80,7 +81,8 @@ impl LineTransport<'_> {
         self.transport.write_sequence([line, self.delimiter]);
     }
 
-    /// From the next byte on, whatever arrives goes to [`LineHandler::raw_data_received`].
+    /// From the next byte on, whatever arrives goes to [`LineHandler::raw_data_received`]: the rest of what arrived with this
+    /// line first, as soon as the callback has returned.
     pub fn set_raw_mode(&self) {
         self.raw.set(true);
     }
@@ -137,6 +139,8 @@ impl Deref for LineTransport<'_> {
 pub struct LineReceiver<H> {
     handler: H,
     delimiter: Cow<'static, [u8]>,
+    /// A `\n` ends a line as well as a `\r\n`.
+    any_ending: bool,
     max_length: usize,
     raw: Cell<bool>,
     rest: Cell<usize>,
@@ -154,6 +158,7 @@ impl<H: LineHandler> LineReceiver<H> {
         LineReceiver {
             handler,
             delimiter: Cow::Borrowed(CRLF),
+            any_ending: false,
             max_length: MAX_LENGTH,
             raw: Cell::new(false),
             rest: Cell::new(0),
@@ -170,7 +175,20 @@ impl<H: LineHandler> LineReceiver<H> {
     #[must_use]
     pub fn with_delimiter(mut self, delimiter: impl Into<Cow<'static, [u8]>>) -> LineReceiver<H> {
         self.delimiter = delimiter.into();
+        self.any_ending = false;
         assert!(!self.delimiter.is_empty(), "an empty delimiter ends every line before it begins");
+        self
+    }
+
+    /// Lines that end in `\r\n` or in `\n`, each as its peer likes: people at terminals, and programs. One `\r` in front of
+    /// the `\n` is never part of the line. What is sent ends in `\r\n`.
+    ///
+    /// Not for protocols whose framing must mean the same to everybody on the way, as SMTP's and HTTP's: an ending that one
+    /// side sees and the other does not is how messages are smuggled.
+    #[must_use]
+    pub fn with_any_ending(mut self) -> LineReceiver<H> {
+        self.delimiter = Cow::Borrowed(CRLF);
+        self.any_ending = true;
         self
     }
 
@@ -188,71 +206,95 @@ impl<H: LineHandler> LineReceiver<H> {
         self
     }
 
-    fn call<T>(&mut self, transport: &Transport, call: impl FnOnce(&mut H, &LineTransport<'_>) -> T) -> T {
+    fn call(&mut self, transport: &Transport, call: impl FnOnce(&mut H, &LineTransport<'_>)) {
         let transport =
             LineTransport { transport, delimiter: &self.delimiter, raw: &self.raw, rest: &self.rest };
-        call(&mut self.handler, &transport)
+        call(&mut self.handler, &transport);
     }
 
-    /// Hands over one line, or one stretch of raw bytes, from the beginning of `data`. Answers how many bytes that was;
-    /// `None` if there is no whole line.
-    fn step(&mut self, transport: &Transport, data: &[u8]) -> Option<usize> {
-        if self.raw.get() {
-            self.rest.set(0);
-            self.call(transport, |handler, transport| handler.raw_data_received(transport, data));
-            // Only a change to lines hands anything back.
-            let rest = if self.raw.get() { 0 } else { self.rest.take() };
-            return Some(data.len().saturating_sub(rest));
+    /// A callback that brings no bytes, but may switch, or want bytes raw of which the beginning of a line was kept.
+    fn tell(&mut self, transport: &Transport, call: impl FnOnce(&mut H, &LineTransport<'_>)) {
+        self.call(transport, call);
+        settle(self, transport);
+    }
+
+    /// The first delimiter: where it begins, and where the next line does.
+    fn find(&self, data: &[u8]) -> Option<(usize, usize)> {
+        let unsearched = &data[self.searched..];
+        if self.any_ending {
+            let at = self.searched + memchr(b'\n', unsearched)?;
+            return Some((at - usize::from(data[..at].ends_with(b"\r")), at + 1));
         }
-        let end = memmem::find(&data[self.searched..], &self.delimiter);
-        let Some(end) = end.map(|at| self.searched + at) else {
-            // The delimiter may begin in the last bytes.
-            self.searched = data.len().saturating_sub(self.delimiter.len() - 1).max(self.searched);
-            return self.check_length(transport, data);
-        };
-        self.searched = 0;
-        if std::mem::take(&mut self.skipping) {
-            // The end of a line of which the handler has heard already.
-        } else if end > self.max_length {
-            self.call(transport, |handler, transport| handler.line_length_exceeded(transport, &data[..end]));
-        } else {
-            self.call(transport, |handler, transport| handler.line_received(transport, &data[..end]));
+        let at = self.searched + memmem::find(unsearched, &self.delimiter)?;
+        Some((at, at + self.delimiter.len()))
+    }
+
+    /// How much of the beginning of a line is certain to be no part of its end.
+    fn certain(&self, data: &[u8]) -> usize {
+        if self.any_ending {
+            return data.len() - usize::from(data.ends_with(b"\r"));
         }
-        Some(end + self.delimiter.len())
+        data.len().saturating_sub(self.delimiter.len() - 1)
+    }
+
+    fn step_raw(&mut self, transport: &Transport, data: &[u8]) -> Option<usize> {
+        if data.is_empty() {
+            return None;
+        }
+        self.rest.set(0);
+        self.call(transport, |handler, transport| handler.raw_data_received(transport, data));
+        // Only a change to lines hands anything back.
+        let rest = if self.raw.get() { 0 } else { self.rest.take() };
+        Some(data.len().saturating_sub(rest))
     }
 
     /// What begins a line must not grow for ever: answers how much of it is dropped.
     fn check_length(&mut self, transport: &Transport, data: &[u8]) -> Option<usize> {
-        // What was searched is no part of a delimiter.
-        let certain = self.searched;
-        if self.skipping || certain > self.max_length {
-            if !self.skipping {
-                self.skipping = true;
-                self.call(transport, |handler, transport| {
-                    handler.line_length_exceeded(transport, &data[..certain]);
-                });
-            }
-            self.searched = 0;
-            return (certain > 0).then_some(certain);
+        let certain = self.certain(data).max(self.searched);
+        self.searched = certain;
+        if !self.skipping && certain <= self.max_length {
+            return None;
         }
-        None
+        self.searched = 0;
+        if !std::mem::replace(&mut self.skipping, true) {
+            self.call(transport, |handler, transport| {
+                handler.line_length_exceeded(transport, &data[..certain]);
+            });
+        }
+        (certain > 0).then_some(certain)
+    }
+}
+
+impl<H: LineHandler> Cut for LineReceiver<H> {
+    fn step(&mut self, transport: &Transport, data: &[u8]) -> Option<usize> {
+        if self.raw.get() {
+            return self.step_raw(transport, data);
+        }
+        let Some((end, next)) = self.find(data) else {
+            return self.check_length(transport, data);
+        };
+        self.searched = 0;
+        let line = &data[..end];
+        if std::mem::take(&mut self.skipping) {
+            // The end of a line of which the handler has heard already.
+        } else if end > self.max_length {
+            self.call(transport, |handler, transport| handler.line_length_exceeded(transport, line));
+        } else {
+            self.call(transport, |handler, transport| handler.line_received(transport, line));
+        }
+        Some(next)
     }
 
-    /// Whether the handler wants nothing more of what is here.
-    fn is_held(transport: &Transport) -> bool {
-        transport.is_reading_paused() || transport.is_closing() || transport.is_switched()
+    fn partial(&mut self) -> &mut Vec<u8> {
+        &mut self.partial
     }
 
-    /// Cuts up `data`; answers how much of it was handed over.
-    fn cut(&mut self, transport: &Transport, data: &[u8]) -> usize {
-        let mut done = 0;
-        while done < data.len() && !Self::is_held(transport) {
-            match self.step(transport, &data[done..]) {
-                Some(count) => done += count,
-                None => break,
-            }
-        }
-        done
+    fn rewound(&mut self) {
+        self.searched = 0;
+    }
+
+    fn wants_rest(&self) -> bool {
+        self.raw.get()
     }
 }
 
@@ -262,32 +304,11 @@ impl<H: LineHandler> Protocol for LineReceiver<H> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        let mut line = std::mem::take(&mut self.partial);
-        let rest = if line.is_empty() {
-            let done = self.cut(transport, data);
-            line.extend_from_slice(&data[done..]);
-            line
-        } else {
-            line.extend_from_slice(data);
-            let done = self.cut(transport, &line);
-            if done > 0 {
-                line = line.split_off(done);
-            }
-            line
-        };
-        if Self::is_held(transport) {
-            // It comes again, and is searched again: at most once per pause.
-            self.searched = 0;
-            if !transport.is_closing() {
-                transport.unread(&rest);
-            }
-        } else if !rest.is_empty() {
-            self.partial = rest;
-        }
+        receive(self, transport, data);
     }
 
     fn read_ended(&mut self, transport: &Transport) {
-        self.call(transport, |handler, transport| handler.read_ended(transport));
+        self.tell(transport, |handler, transport| handler.read_ended(transport));
     }
 
     fn connection_lost(&mut self, transport: &Transport, lost: &Lost) {
@@ -295,14 +316,14 @@ impl<H: LineHandler> Protocol for LineReceiver<H> {
     }
 
     fn timed_out(&mut self, transport: &Transport) {
-        self.call(transport, |handler, transport| handler.timed_out(transport));
+        self.tell(transport, |handler, transport| handler.timed_out(transport));
     }
 
     fn stopping(&mut self, transport: &Transport) {
-        self.call(transport, |handler, transport| handler.stopping(transport));
+        self.tell(transport, |handler, transport| handler.stopping(transport));
     }
 
     fn woken(&mut self, transport: &Transport) {
-        self.call(transport, |handler, transport| handler.woken(transport));
+        self.tell(transport, |handler, transport| handler.woken(transport));
     }
 }

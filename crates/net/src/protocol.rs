@@ -106,6 +106,8 @@ pub enum Lost {
     Broken(Arc<io::Error>),
     /// A deadline passed; the text says which.
     TimedOut(&'static str),
+    /// A file that was to be sent could not be read, or was shorter than promised: what the peer has is not all of it.
+    File(Arc<io::Error>),
     /// The protocol panicked.
     Panicked,
     /// The reactor has stopped.
@@ -120,6 +122,7 @@ impl fmt::Display for Lost {
             Lost::Aborted => f.write_str("aborted by this side"),
             Lost::Broken(error) => write!(f, "broken: {error}"),
             Lost::TimedOut(which) => write!(f, "timed out: {which}"),
+            Lost::File(error) => write!(f, "a file could not be sent: {error}"),
             Lost::Panicked => f.write_str("the protocol panicked"),
             Lost::Stopped => f.write_str("the reactor has stopped"),
         }

@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Probe, client_of, everywhere};
+use common::{Probe, SEEDS, client_of, everywhere};
 use ropewalk_net::{Address, LineHandler, LineReceiver, LineTransport, Protocol, TransportOptions, listen};
-use ropewalk_reactor::{Peer, Simulation};
+use ropewalk_reactor::{Peer, Random, Simulation};
 
 /// What was handed over: `L` a line, `R` raw bytes, `X` a line that is too long.
 type Events = Rc<RefCell<Vec<String>>>;
@@ -98,6 +98,7 @@ fn cut(pieces: &[&[u8]], closes: bool) -> Vec<String> {
         peer.write(piece);
         simulation.advance(Duration::from_millis(20));
     }
+    simulation.advance(Duration::from_secs(1));
     events.take()
 }
 
@@ -204,4 +205,109 @@ fn switching_in_the_middle_hands_over_the_rest() {
     simulation.advance(Duration::from_millis(20));
     assert_eq!(events.take(), ["Lone", "Lswitch"]);
     assert_eq!(*next.take().expect("it is made").data.borrow(), b"TLS: \r\nmore");
+}
+
+/// What comes of a seeded mixture of lines, raw stretches and pauses, cut anywhere, is what a naive model makes of all of it.
+#[test]
+fn lines_and_raw_bytes_are_what_a_naive_model_reads() {
+    for seed in 0..4 * SEEDS {
+        let mut random = Random::new(seed);
+        let mut bytes = Vec::new();
+        let mut expected = Vec::new();
+        for _ in 0..random.below(40) {
+            match random.below(6) {
+                0 => {
+                    let count = 1 + random.below(40) as usize;
+                    let raw: String =
+                        (0..count).map(|_| ['\r', '\n', 'r'][random.below(3) as usize]).collect();
+                    bytes.extend_from_slice(format!("raw {count}\r\n{raw}").as_bytes());
+                    expected.extend([format!("Lraw {count}"), format!("R{raw}")]);
+                }
+                1 => {
+                    bytes.extend_from_slice(b"pause\r\n");
+                    expected.push("Lpause".to_owned());
+                }
+                2 => {
+                    bytes.extend(vec![b'x'; 21 + random.below(60) as usize]);
+                    bytes.extend_from_slice(b"\r\n");
+                    expected.push("X".to_owned());
+                }
+                _ => {
+                    let count = random.below(21);
+                    let line: String =
+                        (0..count).map(|_| ['\r', '\n', 'l'][random.below(3) as usize]).collect();
+                    let line = line.replace("\r\n", "..").trim_end_matches('\r').to_owned();
+                    bytes.extend_from_slice(format!("{line}\r\n").as_bytes());
+                    expected.push(format!("L{line}"));
+                }
+            }
+        }
+        let mut pieces = Vec::new();
+        let mut rest = bytes.as_slice();
+        let most = [1, 2, 30, 4000][random.below(4) as usize];
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(1 + random.below(most) as usize));
+            pieces.push(piece);
+            rest = behind;
+        }
+        assert_eq!(cut(&pieces, false), expected, "seed {seed}");
+    }
+}
+
+/// What a terminal sends and what a program sends, in one connection.
+#[test]
+fn both_endings_end_a_line_however_they_are_cut() {
+    const BYTES: &[u8] = b"a\r\nb\n\n\r\n\r\r\nc\rd\n12345678901234567890\r\n12345678901234567890\n\
+123456789012345678901\nend\r\n";
+    let expected =
+        ["La", "Lb", "L", "L", "L\r", "Lc\rd", "L12345678901234567890", "L12345678901234567890", "X", "Lend"];
+    let cut = |pieces: &[&[u8]]| {
+        let simulation = Simulation::new(1);
+        let events = Events::default();
+        let made = Rc::clone(&events);
+        let peer = served(&simulation, move || receiver(&made, false).with_any_ending());
+        for piece in pieces {
+            peer.write(piece);
+            simulation.advance(Duration::from_millis(20));
+        }
+        events.take()
+    };
+    assert_eq!(cut(&[BYTES]), expected, "whole");
+    for at in 1..BYTES.len() {
+        let (left, right) = BYTES.split_at(at);
+        assert_eq!(cut(&[left, right]), expected, "split at {at}");
+    }
+    assert_eq!(cut(&BYTES.chunks(1).collect::<Vec<_>>()), expected, "bytewise");
+}
+
+/// A handler that changes its mind between bytes gets what was kept of a line as it is.
+#[test]
+fn raw_mode_from_outside_of_the_bytes_hands_over_the_beginning_of_a_line() {
+    struct Impatient(Events);
+    impl LineHandler for Impatient {
+        fn connection_made(&mut self, transport: &LineTransport<'_>) {
+            transport.set_deadline(Some(transport.reactor().now() + Duration::from_secs(1)));
+        }
+        fn line_received(&mut self, _: &LineTransport<'_>, line: &[u8]) {
+            self.0.borrow_mut().push(format!("L{}", String::from_utf8_lossy(line)));
+        }
+        fn raw_data_received(&mut self, transport: &LineTransport<'_>, data: &[u8]) {
+            self.0.borrow_mut().push(format!("R{}", String::from_utf8_lossy(data)));
+            transport.set_line_mode(&[]);
+        }
+        fn timed_out(&mut self, transport: &LineTransport<'_>) {
+            transport.set_raw_mode();
+        }
+    }
+    let simulation = Simulation::new(1);
+    let events = Events::default();
+    let made = Rc::clone(&events);
+    let peer = served(&simulation, move || LineReceiver::new(Impatient(Rc::clone(&made))));
+    peer.write(b"one\r\nHTTP/1.1 \r");
+    simulation.advance(Duration::from_millis(500));
+    assert_eq!(events.take(), ["Lone"]);
+    simulation.advance(Duration::from_secs(1));
+    peer.write(b"two\r\n");
+    simulation.advance(Duration::from_millis(50));
+    assert_eq!(events.take(), ["RHTTP/1.1 \r", "Ltwo"]);
 }

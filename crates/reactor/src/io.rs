@@ -180,6 +180,13 @@ impl Socket {
         }
     }
 
+    /// Gives the layer nearest to the protocol what was read from below it before it was there.
+    pub fn add_early(&self, bytes: &[u8]) {
+        if let Socket::Layered(layered) = self {
+            layered.add_early(bytes);
+        }
+    }
+
     /// Looks at the layer of this type, if there is one.
     pub fn layer<L: Layer, T>(&self, then: impl FnOnce(&mut L) -> T) -> Option<T> {
         match self {

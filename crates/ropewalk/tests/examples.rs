@@ -15,6 +15,7 @@ examples! {
     "../examples/chat.rs" chat,
     "../examples/crawl.rs" crawl,
     "../examples/deferred_chain.rs" deferred_chain,
+    "../examples/dialogue.rs" dialogue,
     "../examples/echo.rs" echo,
     "../examples/failures.rs" failures,
     "../examples/hello.rs" hello,
@@ -22,6 +23,7 @@ examples! {
     "../examples/race.rs" race,
     "../examples/recovery.rs" recovery,
     "../examples/reconnect.rs" reconnect,
+    "../examples/send_file.rs" send_file,
     "../examples/slow_handler.rs" slow_handler,
     "../examples/static_site.rs" static_site,
     "../examples/threads.rs" threads,
@@ -34,6 +36,8 @@ examples! {
 mod deferreds;
 #[path = "examples_driven/failing.rs"]
 mod failing;
+#[path = "examples_driven/messages.rs"]
+mod messages;
 #[path = "examples_driven/protocols.rs"]
 mod protocols;
 #[path = "examples_driven/proxying.rs"]

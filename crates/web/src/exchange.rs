@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ropewalk_net::{Lost, Transport};
+use ropewalk_net::{FileSender, Lost, Transport};
 use ropewalk_reactor::failure::{Panicked, Place};
 use ropewalk_reactor::{Failure, Firing, Time};
 use ropewalk_wire::http1::{self, BodyEncoder, Head, Length, Version};
@@ -78,6 +78,7 @@ pub(crate) struct Dropped {
 pub(crate) enum Rest {
     Nothing,
     Stream(std::pin::Pin<Box<dyn crate::response::ByteStream>>),
+    File(FileSender),
     Takeover(Box<dyn ropewalk_net::Protocol>),
 }
 
@@ -188,6 +189,10 @@ impl Exchange {
                 self.transport().write_shared(&bytes);
                 self.sent.set(bytes.len() as u64);
             }
+            Body::File(file) if body_follows => {
+                self.stage.set(Stage::Streaming);
+                return Rest::File(*file);
+            }
             Body::Stream(stream, known) if body_follows => {
                 self.stage.set(Stage::Streaming);
                 self.endless.set(known.is_none());
@@ -232,6 +237,9 @@ impl Exchange {
             // RFC 9110 section 15.2: a final answer would have to follow.
             0..200 => Some("a status below 200 is no answer"),
             1000.. => Some("a status has three digits"),
+            _ if is_of_unknown_length(&response.body) => {
+                Some("a file with a transform has no length to announce")
+            }
             _ => None,
         };
         if let Some(why) = why {
@@ -334,6 +342,12 @@ impl Exchange {
         let incident = Incident::new(self, failure);
         incident.log();
         incident
+    }
+
+    /// The file that is the body was handed to the system.
+    pub(crate) fn file_sent(&self, bytes: u64) {
+        self.sent.set(bytes);
+        self.finished();
     }
 
     /// The answer is complete: it is accounted, and whoever waits for it is told.
@@ -477,7 +491,13 @@ impl Exchange {
 
 /// An answer of the usual kind, which fits any request: nothing to look at any closer.
 fn is_plain(response: &Response) -> bool {
-    (200..1000).contains(&response.status) && !matches!(response.body, Body::Takeover(_) | Body::Failure(_))
+    (200..1000).contains(&response.status)
+        && !matches!(response.body, Body::Takeover(_) | Body::Failure(_))
+        && !is_of_unknown_length(&response.body)
+}
+
+fn is_of_unknown_length(body: &Body) -> bool {
+    matches!(body, Body::File(file) if file.is_transformed())
 }
 
 #[cold]

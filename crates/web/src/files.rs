@@ -5,8 +5,9 @@
 //!                     │ not in memory                                         │ not in memory
 //!                     └──────────────► the thread pool, and on ◄──────────────┘
 //! ```
-//! The loop never waits for a disk: look-ups and reads are first tried with what the kernel has in memory, four system calls
-//! for a small file (openat2, fstat, preadv2, close), and go to the thread pool otherwise.
+//! The loop does not wait for a disk: look-ups and reads are first tried with what the kernel has in memory, four system calls
+//! for a small file (openat2, fstat, preadv2, close), and go to the thread pool otherwise. Large files and single ranges of them
+//! are sent by the kernel; see [`FileSender`](ropewalk_net::FileSender) for how it is kept from waiting.
 
 mod condition;
 mod content;
@@ -234,9 +235,14 @@ impl Settings {
         self.fill(request, subject.draft(request, file))
     }
 
-    /// Puts the bytes into an answer: what is small at once, what is not as a stream.
+    /// Puts the bytes into an answer: what is small at once; what is not as a file, or as a stream if it has several parts or
+    /// may be read in threads only.
     fn fill(&self, request: &Request, (mut response, content): Draft) -> Step {
         let Some(content) = content else { return Step::Done(response) };
+        if content.len() > PIECE_BYTES && content.is_one_part() && !self.in_threads {
+            let body = content.into_sender().map(Body::from);
+            return Step::Done(finished(response, body));
+        }
         if content.len() > PIECE_BYTES {
             let length = content.len();
             let pieces = content.stream(request.reactor(), !self.in_threads);
@@ -248,7 +254,7 @@ impl Settings {
         }
         match content.read(Pace::Cached) {
             Err(Unread::Cold) => Step::Cold(response, content),
-            outcome => Step::Done(finished(response, outcome)),
+            outcome => Step::Done(finished(response, outcome.map(Body::Bytes))),
         }
     }
 }
@@ -272,16 +278,16 @@ async fn open(settings: Rc<Settings>, request: Request, name: Vec<u8>, folder: b
 /// Reads a small body in the pool.
 async fn read(request: Request, response: Response, content: Content) -> Response {
     match request.reactor().defer_to_thread(move || content.read(Pace::Whole)).await {
-        Ok(outcome) => finished(response, outcome),
+        Ok(outcome) => finished(response, outcome.map(Body::Bytes)),
         Err(failure) => undone(failure),
     }
 }
 
-/// A small answer with its bytes, or the reason why there are none: its head is not sent yet, so it can still change.
-fn finished(mut response: Response, outcome: Result<Vec<u8>, Unread>) -> Response {
+/// An answer with its body, or the reason why there are none: its head is not sent yet, so it can still change.
+fn finished(mut response: Response, outcome: Result<Body, Unread>) -> Response {
     match outcome {
-        Ok(bytes) => {
-            response.body = Body::Bytes(bytes);
+        Ok(body) => {
+            response.body = body;
             response
         }
         Err(Unread::Shrunk | Unread::Cold) => busy(),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use ropewalk_net::Protocol;
+use ropewalk_net::{FileSender, Protocol};
 use ropewalk_reactor::Failure;
 
 /// An answer.
@@ -39,6 +39,8 @@ pub enum Body {
     Bytes(Vec<u8>),
     /// Bytes that many answers share; they are not copied.
     Shared(Rc<[u8]>),
+    /// A file or a part of it, which the system sends by itself where it can. It has no transform: its length is announced.
+    File(Box<FileSender>),
     /// Bytes that come bit by bit. It is polled only while the reader keeps up. With a length it must give exactly that
     /// many; without, it is chunked, or to an HTTP/1.0 client ended by the close.
     Stream(Pin<Box<dyn ByteStream>>, Option<u64>),
@@ -90,6 +92,7 @@ impl Body {
             Body::Static(bytes) => Some(bytes.len() as u64),
             Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::Shared(bytes) => Some(bytes.len() as u64),
+            Body::File(file) => Some(file.len()),
             Body::Stream(_, length) => *length,
             Body::Takeover(_) | Body::Failure(_) => None,
         }
@@ -123,6 +126,12 @@ impl From<String> for Body {
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Body {
         Body::Bytes(bytes)
+    }
+}
+
+impl From<FileSender> for Body {
+    fn from(file: FileSender) -> Body {
+        Body::File(Box::new(file))
     }
 }
 

@@ -10,6 +10,7 @@
 mod answering;
 mod deadline;
 mod flight;
+mod sending;
 
 use std::rc::Rc;
 use std::task::Context;
@@ -192,6 +193,7 @@ impl HttpConnection {
         }
         if exchange.stage.get() == Stage::Streaming {
             self.pump(transport, &exchange);
+            self.poll_file(transport, &exchange);
         }
         self.proceed(transport, exchange);
     }
@@ -289,6 +291,7 @@ impl Protocol for HttpConnection {
         let Some(exchange) = self.exchange.take().filter(|exchange| exchange.transport.is_some()) else {
             return;
         };
+        self.file_lost(transport, &exchange, lost);
         exchange.lost(lost);
         if !matches!(lost, Lost::Stopped) {
             self.let_go(transport, &exchange);

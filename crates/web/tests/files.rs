@@ -8,6 +8,8 @@ mod common;
 mod hardening;
 #[path = "files/ranges.rs"]
 mod ranges;
+#[path = "files/sending.rs"]
+mod sending;
 #[path = "files/streams.rs"]
 mod streams;
 

@@ -6,11 +6,13 @@
 //! bytes, a producer, wakers, a stall's clock) is boxed.
 //!
 //! The state, the calls of the protocol, the beginning and the end are here; what a transport's methods ask for is in `asked`,
-//! the ways in and out in `receive` and `send`.
+//! the ways in and out in `receive` and `send`, and what files on their way out need of the disk in `fetch`.
 
 mod asked;
+mod fetch;
 mod receive;
 mod send;
+mod unread;
 
 use std::cell::Cell;
 use std::io;
@@ -24,7 +26,7 @@ use std::time::Duration;
 use ropewalk_reactor::io::{Address, Socket};
 use ropewalk_reactor::{Deadline, Key, Name, Reactor, Readiness, Source, Time};
 
-use super::output::{self, Outbox, Sent};
+use super::output::{self, Outbox, Pause, Sent};
 use super::{Transport, TransportOptions};
 use crate::limits::Admission;
 use crate::protocol::{Lost, Producer, Protocol};
@@ -67,10 +69,14 @@ mod flag {
     pub(super) const TO_THE_END: u32 = 1 << 18;
     /// The protocol came by `switch`, and was not told `connection_made` yet.
     pub(super) const SWITCHED: u32 = 1 << 19;
+    /// A file is the next thing to send, and waits: for its bytes from the disk, or for the next turn.
+    pub(super) const PENDING: u32 = 1 << 21;
     /// There is something rare: one bit to look at, instead of a cell to empty and fill.
     pub(super) const RARE: u32 = 1 << 20;
     /// There is a layer on the socket, which may hold something of its own to send.
-    pub(super) const LAYERED: u32 = 1 << 21;
+    pub(super) const LAYERED: u32 = 1 << 22;
+    /// A layer came during a call that was lent bytes: those that come back are for it.
+    pub(super) const EARLY: u32 = 1 << 23;
 }
 
 /// What connections of one listener or one connecting have in common.
@@ -131,7 +137,7 @@ pub(crate) struct Conn {
 
 #[derive(Default)]
 struct Rare {
-    unread: Vec<u8>,
+    unread: unread::Unread,
     producer: Option<Rc<dyn Producer>>,
     /// Who waits until there is room, or until everything is sent.
     waiting: Vec<Waker>,
@@ -144,7 +150,7 @@ struct Rare {
 
 impl Rare {
     fn is_idle(&self) -> bool {
-        self.unread.is_empty()
+        self.unread.is_idle()
             && self.producer.is_none()
             && self.waiting.is_empty()
             && self.lost.is_none()
@@ -355,7 +361,7 @@ impl Conn {
         drop(self.socket.take());
         self.leave();
         if let Some(output) = self.output.take() {
-            output.give_back();
+            output.discard(lost);
         }
         reactor.remove_source(self.key);
         let rare = self.rare.take();
@@ -428,7 +434,8 @@ impl Source for Conn {
             }
         }
         if readiness == Readiness::NONE {
-            // Made dirty while the turn was flushing.
+            // A file has waited for this turn.
+            self.clear(flag::PENDING);
             return self.flush();
         }
         if readiness.is_writable() && self.has(flag::BLOCKED) {

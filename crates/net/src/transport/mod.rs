@@ -3,6 +3,7 @@
 
 mod conn;
 mod output;
+mod part;
 
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -12,6 +13,7 @@ use ropewalk_reactor::io::{Address, Layer, Socket};
 use ropewalk_reactor::{Key, Name, Reactor, Time};
 
 pub(crate) use conn::{Conn, Connecting, Origin, OriginKind};
+pub(crate) use part::{FilePart, Transform};
 
 use crate::protocol::{Lost, Producer, Protocol};
 
@@ -61,10 +63,16 @@ impl Transport {
         self.0.write_shared(data);
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent, those of files included.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.0.buffered()
+    }
+
+    /// How many of them are in memory: all but what is still in files.
+    #[must_use]
+    pub fn buffered_in_memory(&self) -> usize {
+        self.0.buffered_in_memory()
     }
 
     /// Whether more waits to be sent than is good: a writer should wait (see [`Transport::poll_writable`]).

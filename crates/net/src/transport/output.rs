@@ -1,5 +1,5 @@
-//! What waits to be sent on one connection: bytes in a pooled buffer, and shared pieces that many connections send. An idle
-//! connection has none of it. The transport owns an `Outbox` from the first write until everything is drained.
+//! What waits to be sent on one connection: bytes in a pooled buffer, shared pieces that many connections send, and parts of
+//! files. An idle connection has none of it. The transport owns an `Outbox` from the first write until everything is drained.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -7,6 +7,9 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use ropewalk_reactor::io::Socket;
+
+use super::part::{self, FilePart, Step, Transform};
+use crate::protocol::Lost;
 
 /// Outboxes kept for the next write; more are freed.
 pub(super) const POOL_MAX: usize = 32;
@@ -24,13 +27,16 @@ const PIECES_MAX: usize = 16;
 enum Piece {
     Owned(Vec<u8>),
     Shared(Rc<[u8]>),
+    File(Box<FilePart>),
 }
 
 impl Piece {
-    fn bytes(&self) -> &[u8] {
+    /// What is in memory of it; a file is not.
+    fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Piece::Owned(bytes) => bytes,
-            Piece::Shared(bytes) => bytes,
+            Piece::Owned(bytes) => Some(bytes),
+            Piece::Shared(bytes) => Some(bytes),
+            Piece::File(_) => None,
         }
     }
 }
@@ -42,17 +48,30 @@ pub(super) struct Outbox {
     rest: VecDeque<Piece>,
     /// How much of the very first piece is sent.
     sent: usize,
-    len: usize,
+    len: u64,
 }
 
 /// What one attempt to send came to.
 #[derive(Debug)]
 pub(super) enum Sent {
     /// Everything is handed to the system.
-    All(usize),
+    All(u64),
     /// The system takes no more for now.
-    Blocked(usize),
+    Blocked(u64),
+    /// A file is next, and there is another reason to wait.
+    Paused(u64, Pause),
     Failed(io::Error),
+    /// A file could not be read.
+    Unreadable(io::Error),
+}
+
+/// Why a file is not sent any further now, although the peer takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// It was much for one turn.
+    Turn,
+    /// Its next bytes are not here yet.
+    Disk,
 }
 
 #[allow(clippy::vec_box, reason = "the box is what an idle connection does without: it is kept, too")]
@@ -89,19 +108,29 @@ impl Outbox {
         });
     }
 
-    /// All that waits, in one piece.
-    pub(super) fn into_bytes(self: Box<Self>) -> Vec<u8> {
+    /// All that waits, in one piece; `None` if a file is among it.
+    pub(super) fn into_bytes(self: Box<Self>) -> Option<Vec<u8>> {
         let mut bytes = self.first[self.sent.min(self.first.len())..].to_vec();
         let mut skip = self.sent.saturating_sub(self.first.len());
         for piece in &self.rest {
-            bytes.extend_from_slice(&piece.bytes()[std::mem::take(&mut skip)..]);
+            bytes.extend_from_slice(&piece.bytes()?[std::mem::take(&mut skip)..]);
         }
         self.give_back();
-        bytes
+        Some(bytes)
     }
 
-    /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
+    /// Gives it back because nothing of it will be sent any more: whoever waits for a file is told why.
+    pub(super) fn discard(mut self: Box<Self>, lost: &Lost) {
+        for piece in &mut self.rest {
+            if let Piece::File(part) = piece {
+                part.fail(lost);
+            }
+        }
+        self.give_back();
+    }
+
+    /// Bytes that wait, those of files included.
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
@@ -114,7 +143,7 @@ impl Outbox {
         let out = match self.rest.back_mut() {
             None => &mut self.first,
             Some(Piece::Owned(bytes)) => bytes,
-            Some(Piece::Shared(_)) => {
+            Some(Piece::Shared(_) | Piece::File(_)) => {
                 self.rest.push_back(Piece::Owned(Vec::new()));
                 match self.rest.back_mut() {
                     Some(Piece::Owned(bytes)) => bytes,
@@ -125,7 +154,7 @@ impl Outbox {
         let before = out.len();
         encode(out);
         debug_assert!(out.len() >= before, "an encoder only appends");
-        self.len += out.len() - before;
+        self.len += (out.len() - before) as u64;
     }
 
     pub(super) fn write_shared(&mut self, data: &Rc<[u8]>, from: usize) {
@@ -137,18 +166,32 @@ impl Outbox {
             debug_assert!(self.len == 0, "pieces in front are sent first");
             self.sent = from;
         }
-        self.len += data.len() - from;
+        self.len += (data.len() - from) as u64;
         self.rest.push_back(Piece::Shared(Rc::clone(data)));
     }
 
     /// Sends what the socket takes.
     pub(super) fn send(&mut self, socket: &Socket) -> Sent {
-        let mut total = 0;
+        let (mut total, mut of_files) = (0, 0);
         while self.len > 0 {
+            if self.front_file().is_some() {
+                match self.send_front_file(socket, of_files) {
+                    Step::Sent(count) => {
+                        total += count;
+                        of_files += count.max(part::STEP_BYTES_MIN);
+                        continue;
+                    }
+                    Step::Blocked => return Sent::Blocked(total),
+                    Step::Enough => return Sent::Paused(total, Pause::Turn),
+                    Step::Hungry => return Sent::Paused(total, Pause::Disk),
+                    Step::Failed(error) => return Sent::Failed(error),
+                    Step::Unreadable(error) => return Sent::Unreadable(error),
+                }
+            }
             let (attempted, outcome) = self.send_once(socket);
             match outcome {
                 Ok(count) => {
-                    total += count;
+                    total += count as u64;
                     self.advance(count);
                     if count < attempted {
                         return Sent::Blocked(total);
@@ -172,7 +215,7 @@ impl Outbox {
         let mut attempted = 0;
         let mut skip = self.sent;
         let first = (!self.first.is_empty()).then_some(self.first.as_slice());
-        for bytes in first.into_iter().chain(self.rest.iter().map(Piece::bytes)).take(PIECES_MAX) {
+        for bytes in first.into_iter().chain(self.rest.iter().map_while(Piece::bytes)).take(PIECES_MAX) {
             let bytes = &bytes[std::mem::take(&mut skip)..];
             slices[count] = IoSlice::new(bytes);
             count += 1;
@@ -184,7 +227,7 @@ impl Outbox {
     }
 
     fn advance(&mut self, count: usize) {
-        self.len -= count;
+        self.len -= count as u64;
         self.sent += count;
         if !self.first.is_empty() {
             if self.sent < self.first.len() {
@@ -194,7 +237,7 @@ impl Outbox {
             self.first.clear();
         }
         while let Some(piece) = self.rest.front_mut() {
-            let len = piece.bytes().len();
+            let Some(len) = piece.bytes().map(<[u8]>::len) else { return };
             if self.sent < len {
                 if let Piece::Owned(bytes) = piece {
                     forget_sent(bytes, &mut self.sent);
@@ -204,6 +247,65 @@ impl Outbox {
             self.sent -= len;
             self.rest.pop_front();
         }
+    }
+}
+
+/// Files among the rest.
+impl Outbox {
+    pub(super) fn push_file(&mut self, part: FilePart) {
+        self.len += part.len();
+        self.rest.push_back(Piece::File(Box::new(part)));
+    }
+
+    /// Bytes that are still in files.
+    pub(super) fn in_files(&self) -> u64 {
+        let parts = self.rest.iter().filter_map(|piece| match piece {
+            Piece::File(part) => Some(part.in_file()),
+            Piece::Owned(_) | Piece::Shared(_) => None,
+        });
+        parts.sum()
+    }
+
+    /// The file that is to be sent next, if it is one.
+    pub(super) fn front_file(&mut self) -> Option<&mut FilePart> {
+        match self.rest.front_mut() {
+            Some(Piece::File(part)) if self.first.is_empty() => Some(part),
+            _ => None,
+        }
+    }
+
+    /// An errand for the file at the front is done.
+    pub(super) fn feed(&mut self, length: u64, bytes: Vec<u8>, transform: Option<Transform>) {
+        if let Some(part) = self.front_file() {
+            let before = part.len();
+            part.feed(length, bytes, transform);
+            let after = part.len();
+            // A transform may have made more of it, or less.
+            self.len = self.len - before + after;
+            self.finish_front_file();
+        }
+    }
+
+    /// Lets the file at the front go if nothing is left of it.
+    fn finish_front_file(&mut self) {
+        if let Some(part) = self.front_file()
+            && part.len() == 0
+        {
+            part.finish();
+            self.rest.pop_front();
+        }
+    }
+
+    /// Sends of the file at the front what may still go in this turn, in which so many bytes of files went already.
+    fn send_front_file(&mut self, socket: &Socket, of_files: u64) -> Step {
+        let allowance = part::BYTES_PER_TURN.saturating_sub(of_files);
+        let Some(part) = self.front_file() else { return Step::Sent(0) };
+        let step = part.send(socket, allowance);
+        if let Step::Sent(count) = step {
+            self.len -= count;
+            self.finish_front_file();
+        }
+        step
     }
 }
 
@@ -226,10 +328,10 @@ mod tests {
             let mut skip = outbox.sent;
             let all: Vec<u8> = std::iter::once(outbox.first.as_slice())
                 .filter(|first| !first.is_empty())
-                .chain(outbox.rest.iter().map(Piece::bytes))
+                .chain(outbox.rest.iter().map_while(Piece::bytes))
                 .flat_map(|piece| piece[std::mem::take(&mut skip)..].to_vec())
                 .collect();
-            assert_eq!(all.len(), outbox.len());
+            assert_eq!(all.len() as u64, outbox.len());
             let count = step.min(all.len());
             out.extend_from_slice(&all[..count]);
             outbox.advance(count);
@@ -272,7 +374,7 @@ mod tests {
                 outbox.advance(1024);
             }
             let held = |bytes: &Vec<u8>| bytes.capacity();
-            let rest: usize = outbox.rest.iter().map(|piece| piece.bytes().len()).sum();
+            let rest: usize = outbox.rest.iter().filter_map(Piece::bytes).map(<[u8]>::len).sum();
             assert!(held(&outbox.first) + rest < KEEP_BYTES_MAX, "{} and {rest}", held(&outbox.first));
         }
     }

@@ -121,6 +121,11 @@ impl Layered {
         Layered { below, layer: RefCell::new(layer), ended: Cell::new(false) }
     }
 
+    /// More that was read before the layer was there.
+    pub(super) fn add_early(&self, bytes: &[u8]) {
+        self.below.early.borrow_mut().extend_from_slice(bytes);
+    }
+
     pub(super) fn below(&self) -> &Socket {
         &self.below.socket
     }

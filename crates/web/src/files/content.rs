@@ -1,5 +1,6 @@
 //! The bytes of an answer: which parts of which file, with which text between them, and how they are read without holding up
-//! the loop. What the kernel has in memory is read at once (RWF_NOWAIT); everything else is read in the thread pool.
+//! the loop. What is small, or of several parts, is read: at once if the kernel has it in memory (RWF_NOWAIT), else in the thread
+//! pool. One large part is given to the transport, which knows how to send files.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -9,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use ropewalk_net::FileSender;
 use ropewalk_reactor::{Deferred, Failure, Reactor};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
@@ -79,6 +81,21 @@ impl Content {
             }
         }
         Ok(whole)
+    }
+
+    /// Whether it is a stretch of the file and nothing else.
+    pub(super) fn is_one_part(&self) -> bool {
+        self.parts.len() == 1 && self.parts.iter().all(|part| part.text.is_empty())
+    }
+
+    /// The same stretch for the transport to send by itself; only for [one part](Content::is_one_part).
+    pub(super) fn into_sender(mut self) -> Result<FileSender, Unread> {
+        let part = self.parts.pop_front().unwrap_or_default();
+        let file = FileSender::new(self.file).map_err(Unread::Failed)?;
+        if part.start + part.length > file.len() {
+            return Err(Unread::Shrunk);
+        }
+        Ok(file.with_part(part.start, part.length))
     }
 
     /// All of it, piece by piece.

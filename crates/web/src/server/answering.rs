@@ -96,6 +96,7 @@ impl HttpConnection {
                 flight.stream = Some(stream);
                 self.pump(transport, exchange);
             }
+            Rest::File(file) => self.send_file(transport, exchange, file),
             Rest::Takeover(protocol) => {
                 exchange.handed_over();
                 self.phase = Phase::HandedOver;
@@ -193,8 +194,9 @@ impl HttpConnection {
         }
         let flight = self.flight.as_ref();
         match exchange.stage.get() {
-            // A future could still take another responder; but it had one, and its client would wait meanwhile.
-            Stage::Streaming => flight.is_none_or(|flight| flight.stream.is_none()),
+            Stage::Streaming => {
+                flight.is_none_or(|flight| flight.stream.is_none() && flight.sending.is_none())
+            }
             _ => flight.is_none_or(|flight| flight.future.is_none()) && exchange.given.borrow().is_none(),
         }
     }

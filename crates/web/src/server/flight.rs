@@ -10,6 +10,7 @@ use ropewalk_net::Transport;
 use ropewalk_reactor::Time;
 use ropewalk_wire::http1::{BodyDecoder, BodyEvent, Framing, Refusal};
 
+use super::sending::Sending;
 use super::{HttpConnection, Phase};
 use crate::answer::Answer;
 use crate::exchange::{Exchange, Stage};
@@ -25,6 +26,7 @@ pub(super) struct Flight {
     pub(super) decoder: BodyDecoder,
     pub(super) future: Option<Work>,
     pub(super) stream: Option<Pin<Box<dyn ByteStream>>>,
+    pub(super) sending: Option<Sending>,
     pub(super) waker: Option<Waker>,
     /// The answer is out: what comes of the body is thrown away.
     pub(super) discarding: bool,

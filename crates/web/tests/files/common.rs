@@ -89,9 +89,13 @@ pub(crate) struct Reply {
 
 impl Web {
     pub(crate) fn new(handler: impl Handler) -> Web {
+        Web::of(Site::new(handler))
+    }
+
+    pub(crate) fn of(site: Site) -> Web {
         let simulation = Simulation::new(7);
         let endpoint = "tcp:80:interface=127.0.0.1".parse().unwrap();
-        let port = listen(simulation.reactor(), &endpoint, Site::new(handler)).unwrap();
+        let port = listen(simulation.reactor(), &endpoint, site).unwrap();
         let Address::Inet(address) = *port.address() else { panic!("a TCP port has an address") };
         Web { simulation, address }
     }

@@ -41,7 +41,7 @@ fn a_slow_reader_holds_little_memory() {
         let (mut received, mut most) = (Vec::new(), 0);
         while received.len() < bytes.len() + 200 {
             web.simulation.advance(MILLISECOND * 50);
-            most = most.max(transport.borrow().as_ref().map_or(0, Transport::buffered));
+            most = most.max(transport.borrow().as_ref().map_or(0, Transport::buffered_in_memory));
             let piece = peer.take_some(48 * 1024);
             if piece.is_empty() {
                 break;

@@ -52,10 +52,18 @@ impl Conn {
     /// leaves ahead of it.
     pub(in crate::transport) fn push_layer(&self, mut layer: Box<dyn Layer>) {
         let Some(socket) = self.socket.take() else { return };
+        let Some(clear) = self.output.take().map_or(Some(Vec::new()), Outbox::into_bytes) else {
+            // It would leave under the layer, where the peer does not expect it, or the layer's bytes ahead of it.
+            self.socket.set(Some(socket));
+            tracing::error!(connection = %self.origin.name, "a layer was pushed while a file is being sent");
+            return self.abort(Lost::Aborted);
+        };
         layer.attached(&self.origin.reactor, self.key);
-        let early = self.if_rare(|rare| std::mem::take(&mut rare.unread)).unwrap_or_default();
-        let read_more = !early.is_empty();
-        let clear = self.output.take().map(|output| output.into_bytes()).unwrap_or_default();
+        let (early, more) = self.if_rare(|rare| rare.unread.reclaim()).unwrap_or_default();
+        if more {
+            self.set(flag::EARLY);
+        }
+        let read_more = more || !early.is_empty();
         self.socket.set(Some(Socket::Layered(Box::new(Layered::new(socket, layer, early, clear)))));
         self.set(flag::LAYERED);
         if read_more {
@@ -67,7 +75,7 @@ impl Conn {
     }
 
     pub(super) fn queued(&self, output: Box<Outbox>) {
-        if output.len() >= self.origin.options.high_water_bytes {
+        if output.len() >= self.origin.options.high_water_bytes as u64 {
             self.set(flag::FULL);
         }
         if output.len() == 0 {
@@ -90,7 +98,7 @@ impl Conn {
         let output = self.output.take();
         let len = output.as_ref().map_or(0, |output| output.len());
         self.output.set(output);
-        len
+        usize::try_from(len).unwrap_or(usize::MAX)
     }
 
     pub(in crate::transport) fn is_full(&self) -> bool {
@@ -151,9 +159,7 @@ impl Conn {
 
     pub(in crate::transport) fn unread(&self, data: &[u8]) {
         if !data.is_empty() {
-            self.with_rare(|rare| {
-                rare.unread.splice(0..0, data.iter().copied());
-            });
+            self.with_rare(|rare| rare.unread.put(data));
         }
     }
 
@@ -229,12 +235,7 @@ impl Conn {
     /// Reads for a protocol that took readiness over. Once the socket is known to be drained this answers `WouldBlock`
     /// without asking the system, until the next edge: a caller simply reads until then.
     pub(in crate::transport) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        let handed_back = self.if_rare(|rare| {
-            let count = rare.unread.len().min(into.len());
-            into[..count].copy_from_slice(&rare.unread[..count]);
-            rare.unread.drain(..count);
-            count
-        });
+        let handed_back = self.if_rare(|rare| rare.unread.take(into));
         match handed_back {
             Some(count) if count > 0 || into.is_empty() => return Ok(count),
             _ if self.has(flag::READ_ENDED) || into.is_empty() => return Ok(0),

@@ -46,10 +46,18 @@ impl Conn {
 
     /// Hands over what the protocol has handed back, if it takes bytes again.
     pub(super) fn redeliver(self: &Rc<Self>) {
-        if self.may_deliver() {
-            let unread = self.if_rare(|rare| std::mem::take(&mut rare.unread)).unwrap_or_default();
-            if !unread.is_empty() {
-                self.hand_over(&unread);
+        if !self.may_deliver() {
+            return;
+        }
+        if let Some(loan) = self.if_rare(|rare| rare.unread.lend()).flatten() {
+            self.hand_over(loan.bytes());
+            self.if_rare(|rare| rare.unread.settle(loan));
+            if self.has(flag::EARLY) {
+                // A layer came during the call: what was handed back before is for it.
+                self.clear(flag::EARLY);
+                let (early, _) = self.if_rare(|rare| rare.unread.reclaim()).unwrap_or_default();
+                self.with_socket(|socket| socket.add_early(&early));
+                self.set(flag::UNSEEN);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ropewalk_reactor::Readiness;
 use ropewalk_reactor::io::Socket;
 
-use super::{Conn, LINGER, Outbox, Sent, flag};
+use super::{Conn, LINGER, Outbox, Pause, Sent, flag};
 use crate::protocol::Lost;
 
 impl Conn {
@@ -93,35 +93,55 @@ impl Conn {
     }
 
     pub(super) fn send(self: &Rc<Self>) {
-        if self.has(flag::CONNECTING | flag::BLOCKED) {
+        if self.has(flag::CONNECTING | flag::BLOCKED | flag::PENDING) {
             return self.hold_back();
         }
         let Some(mut output) = self.output.take() else { return };
         match self.with_socket(|socket| send_through(&mut output, socket)) {
             Some(Sent::All(count)) => {
-                self.sent.set(self.sent.get() + count as u64);
+                self.sent.set(self.sent.get() + count);
                 output.give_back();
                 self.unblocked();
             }
             Some(Sent::Blocked(count)) => {
-                self.sent.set(self.sent.get() + count as u64);
-                let low = output.len() <= self.origin.options.low_water_bytes;
-                self.output.set(Some(output));
+                self.sent.set(self.sent.get() + count);
                 self.set(flag::BLOCKED);
                 if count > 0 {
                     self.stall_begins();
                 }
-                if low { self.relieve() } else { self.hold_back() }
+                self.keep(output);
             }
-            Some(Sent::Failed(error)) => {
-                output.give_back();
-                self.abort(Lost::Broken(Arc::new(error)));
+            Some(Sent::Paused(count, pause)) => {
+                self.sent.set(self.sent.get() + count);
+                // It is not the peer that one waits for.
+                self.stall_ends();
+                self.keep(output);
+                match pause {
+                    Pause::Turn => self.send_next_turn(),
+                    Pause::Disk => self.fetch(),
+                }
+                return;
             }
-            None => output.give_back(),
+            Some(Sent::Failed(error)) => self.break_off(output, Lost::Broken(Arc::new(error))),
+            Some(Sent::Unreadable(error)) => self.break_off(output, Lost::File(Arc::new(error))),
+            None => output.discard(&Lost::Aborted),
         }
         if self.has(flag::BLOCKED) && self.if_rare(|rare| rare.stalls_at).flatten().is_none() {
             self.stall_begins();
         }
+    }
+
+    /// What could not be sent waits; whether there is room for more is told.
+    fn keep(&self, output: Box<Outbox>) {
+        let low = output.len() <= self.origin.options.low_water_bytes as u64;
+        self.output.set(Some(output));
+        if low { self.relieve() } else { self.hold_back() }
+    }
+
+    #[cold]
+    fn break_off(&self, output: Box<Outbox>, lost: Lost) {
+        output.discard(&lost);
+        self.abort(lost);
     }
 
     /// Above high water the producer is told to stop.
@@ -169,12 +189,16 @@ impl Conn {
         if !self.has(flag::RARE) {
             return self.relieve();
         }
+        self.stall_ends();
+        self.wake_waiting();
+        self.relieve();
+    }
+
+    fn stall_ends(&self) {
         let stalled = self.if_rare(|rare| rare.stalls_at.take().map(|_| rare.until.take()));
         if let Some(until) = stalled.flatten() {
             self.arm(until);
         }
-        self.wake_waiting();
-        self.relieve();
     }
 }
 
@@ -184,8 +208,14 @@ fn send_through(output: &mut Outbox, socket: &Socket) -> Sent {
     loop {
         let count = match output.send(socket) {
             Sent::All(count) => return Sent::All(total + count),
-            Sent::Failed(error) => return Sent::Failed(error),
             Sent::Blocked(count) => count,
+            Sent::Paused(count, pause) => {
+                return match socket.flush() {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Sent::Failed(error),
+                    _ => Sent::Paused(total + count, pause),
+                };
+            }
+            failed @ (Sent::Failed(_) | Sent::Unreadable(_)) => return failed,
         };
         total += count;
         if !matches!(socket, Socket::Layered(_)) || flushed && count == 0 {
