@@ -377,6 +377,10 @@ impl Source for Hub {
         self.name
     }
 
+    fn kind(&self) -> &'static str {
+        "datagram socket"
+    }
+
     fn ready(self: Rc<Self>, _: Readiness) {
         let reactor = self.reactor.clone();
         let mut buffer = reactor.take_read_buffer();

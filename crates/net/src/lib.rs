@@ -42,6 +42,7 @@ mod receivers;
 mod resolver;
 mod service;
 mod stream;
+pub mod testing;
 mod transport;
 
 pub use connect::{ATTEMPT_DELAY, ConnectError, ConnectOptions, FailedAttempt, connect, connect_with};

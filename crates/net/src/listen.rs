@@ -330,6 +330,10 @@ impl Source for Listening {
         self.origin.name
     }
 
+    fn kind(&self) -> &'static str {
+        "listener"
+    }
+
     fn ready(self: Rc<Self>, _readiness: Readiness) {
         if !self.backing_off.get() {
             self.accept_some();

@@ -1,4 +1,5 @@
 //! UDP, in the simulation with its losses, and on real sockets.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

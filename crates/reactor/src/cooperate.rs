@@ -287,6 +287,10 @@ impl Source for Slices {
         self.0.name
     }
 
+    fn kind(&self) -> &'static str {
+        "cooperator"
+    }
+
     fn ready(self: Rc<Self>, _: Readiness) {
         self.0.slice();
         match self.0.key.get() {

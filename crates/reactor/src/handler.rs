@@ -35,6 +35,10 @@ impl Source for Foreign {
         self.name
     }
 
+    fn kind(&self) -> &'static str {
+        "descriptor"
+    }
+
     fn ready(self: Rc<Self>, readiness: Readiness) {
         // The event may be older than an update of this very turn.
         let ended = Readiness::READ_CLOSED.and(Readiness::WRITE_CLOSED).and(Readiness::ERROR);

@@ -72,6 +72,31 @@ impl Simulation {
         condition()
     }
 
+    /// Lets everything happen that is under way: what is on the wire arrives, what it brings about is done, until only
+    /// timers are left to wait for. Time passes as far as that takes, and timers fire that come due meanwhile. Answers
+    /// whether it was quiet within `limit` of virtual time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ropewalk_reactor::Simulation;
+    /// let simulation = Simulation::new(1);
+    /// let timer = simulation.reactor().call_later(Duration::from_secs(1), || ());
+    /// assert!(simulation.run_until_quiet(Duration::from_secs(60)));
+    /// assert!(timer.active(), "nobody waited for it");
+    /// ```
+    ///
+    /// # Panics
+    /// When the loop fails, or turns a million times without time passing.
+    pub fn run_until_quiet(&self, limit: Duration) -> bool {
+        self.run_until(limit, || self.is_quiet())
+    }
+
+    /// Whether only timers are left to wait for.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.network.is_quiet() && !self.reactor.has_work()
+    }
+
     /// Stops the reactor and lets everything go, as `run` does at its end.
     pub fn stop(&self) {
         self.reactor.stop();

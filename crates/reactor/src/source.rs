@@ -95,6 +95,10 @@ pub(crate) struct Event {
 pub trait Source {
     /// What the watchdog calls it.
     fn name(&self) -> Name;
+    /// What kind of thing it is, in a word or two: what [`Reactor::pending`](crate::Reactor::pending) calls it.
+    fn kind(&self) -> &'static str {
+        "source"
+    }
     /// Its descriptor is ready. Edge-triggered: read until a short read, write until blocked.
     fn ready(self: Rc<Self>, readiness: Readiness) {
         let _ = readiness;

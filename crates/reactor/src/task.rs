@@ -83,6 +83,10 @@ impl Source for TaskCell {
         self.name
     }
 
+    fn kind(&self) -> &'static str {
+        "task"
+    }
+
     fn woken(self: Rc<Self>) {
         // Removed first if polling panics: a task that panicked is never polled again.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.poll()));

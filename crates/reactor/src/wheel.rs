@@ -132,6 +132,12 @@ impl<T> Wheel<T> {
         (entry.generation == key.generation && entry.slot != NO_SLOT).then_some(entry.deadline)
     }
 
+    /// Every entry with its deadline, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        let waiting = self.entries.iter().filter(|entry| entry.slot != NO_SLOT);
+        waiting.filter_map(|entry| entry.value.as_ref().map(|value| (entry.deadline, value)))
+    }
+
     /// The tick at which the wheel wants to be asked again: no entry is due earlier. (It may be earlier than any entry:
     /// at the border of a coarse slot the wheel sorts it into finer ones.)
     pub(crate) fn next_tick(&self) -> Option<u64> {

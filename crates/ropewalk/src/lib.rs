@@ -34,6 +34,7 @@
 pub use ropewalk_app as app;
 pub use ropewalk_channel as channel;
 pub use ropewalk_net as net;
+pub use ropewalk_net::testing;
 pub use ropewalk_reactor as reactor;
 pub use ropewalk_tail as tail;
 pub use ropewalk_web as web;

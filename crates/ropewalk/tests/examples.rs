@@ -26,6 +26,7 @@ examples! {
     "../examples/send_file.rs" send_file,
     "../examples/slow_handler.rs" slow_handler,
     "../examples/static_site.rs" static_site,
+    "../examples/testing.rs" testing,
     "../examples/threads.rs" threads,
     "../examples/timer.rs" timer,
     "../examples/weblog/main.rs" weblog,

@@ -423,6 +423,10 @@ impl Source for Conn {
         self.origin.name
     }
 
+    fn kind(&self) -> &'static str {
+        "connection"
+    }
+
     fn ready(self: Rc<Self>, readiness: Readiness) {
         if self.has(flag::CLOSED) {
             return;

@@ -279,6 +279,11 @@ impl Transport {
         self.0.set_manual();
     }
 
+    /// Puts something around the protocol, unless it is out for a call.
+    pub(crate) fn wrap(&self, wrap: impl FnOnce(Box<dyn Protocol>) -> Box<dyn Protocol>) {
+        self.0.wrap(wrap);
+    }
+
     /// Whether the callback that runs has switched to another protocol: what it does not consume it must hand back.
     pub(crate) fn is_switched(&self) -> bool {
         self.0.is_switched()
@@ -296,5 +301,11 @@ impl Transport {
         protocol: Box<dyn Protocol>,
     ) -> std::io::Result<Transport> {
         Conn::start(origin, socket, peer, protocol).map(Transport)
+    }
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Transport({} {:?} to {})", self.name(), self.id(), self.peer())
     }
 }

@@ -109,7 +109,7 @@ impl<T> Slot<T> {
     }
 
     /// Whether there is an outcome, and nothing holds it back.
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         !self.gate.paused.get() && self.outcome.borrow().is_some()
     }
 

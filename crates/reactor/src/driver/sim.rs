@@ -17,13 +17,17 @@ use crate::random::Random;
 use crate::source::{Event, Key, Readiness};
 use crate::time::Time;
 
+mod caller;
 mod datagram;
 mod hosts;
+mod log;
 mod peer;
 
+pub use caller::Caller;
 pub(crate) use datagram::Mailhole;
 pub use hosts::Reach;
 pub(crate) use hosts::interface;
+pub use log::{Act, Entry};
 pub use peer::Peer;
 
 /// The wall clock of every simulation begins here: 2026-01-01 00:00:00 UTC, after the Unix epoch.
@@ -91,6 +95,10 @@ struct World {
     events: BTreeMap<Key, Readiness>,
     signals: Vec<i32>,
     hosts: hosts::Hosts,
+    /// What was done, once a test wants to know.
+    log: Option<Vec<Entry>>,
+    /// Connects that found nobody, where a test answers them by hand.
+    callers: Option<Vec<Rc<Pair>>>,
 }
 
 enum Happening {
@@ -116,6 +124,8 @@ struct PipeState {
     reset: bool,
     reader_gone: bool,
     writer_blocked: bool,
+    /// What the reader lets come unread, where it is not what the conditions say.
+    window: Option<usize>,
     reader: Option<Key>,
     writer: Option<Key>,
 }
@@ -204,6 +214,8 @@ impl Network {
             events: BTreeMap::new(),
             signals: Vec::new(),
             hosts: hosts::Hosts::new(),
+            log: None,
+            callers: None,
         })))
     }
 
@@ -249,6 +261,7 @@ impl Network {
     fn open(&self, from: IpAddr, to: SocketAddr) -> End {
         let mut world = self.0.borrow_mut();
         let from = SocketAddr::new(from, world.fresh_port());
+        world.note(from, Some(to), || Act::Asked);
         let pipe = || Rc::new(Pipe(RefCell::default()));
         let pair =
             Rc::new(Pair { pipes: [pipe(), pipe()], addresses: [from, to], connected: RefCell::new(None) });
@@ -310,20 +323,17 @@ impl Network {
             // Given up meanwhile: the system's answer would meet a reset, and nobody accepts it.
             return;
         }
-        let client = pair.pipes[0].0.borrow().writer;
         let Some(port) = port else {
-            *pair.connected.borrow_mut() = Some(Err(io::ErrorKind::ConnectionRefused));
-            self.0.borrow_mut().signal(client, Readiness::WRITABLE.and(Readiness::ERROR));
-            return;
+            if let Some(callers) = &mut self.0.borrow_mut().callers {
+                return callers.push(pair);
+            }
+            return self.refuse(&pair, io::ErrorKind::ConnectionRefused);
         };
-        *pair.connected.borrow_mut() = Some(Ok(()));
         let from = pair.addresses[0];
-        let end = End { pair, side: 1, network: self.clone(), reset_on_close: RefCell::new(false) };
+        let end = self.accept(pair);
         port.waiting.borrow_mut().push_back((end, from));
         let key = *port.key.borrow();
-        let mut world = self.0.borrow_mut();
-        world.signal(key, Readiness::READABLE);
-        world.signal(client, Readiness::WRITABLE);
+        self.0.borrow_mut().signal(key, Readiness::READABLE);
     }
 }
 
@@ -399,7 +409,8 @@ impl End {
         if state.end_sent {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let room = world.conditions.window_bytes.saturating_sub(state.arrived.len() + state.in_flight);
+        let window = state.window.unwrap_or(world.conditions.window_bytes);
+        let room = window.saturating_sub(state.arrived.len() + state.in_flight);
         if room == 0 {
             state.writer_blocked = true;
             return Err(io::ErrorKind::WouldBlock.into());
@@ -419,6 +430,7 @@ impl End {
             let soon = world.now + Duration::from_micros(1);
             world.push(soon, Happening::Room(Rc::clone(pipe)));
         }
+        self.note(&mut world, || Act::Sent(from[..count].to_vec()));
         world.push(at, Happening::Deliver(Rc::clone(pipe), from[..count].to_vec()));
         Ok(count)
     }
@@ -467,6 +479,11 @@ impl End {
             return;
         }
         let mut world = self.network.0.borrow_mut();
+        match *self.pair.connected.borrow() {
+            Some(Ok(())) => self.note(&mut world, || Act::Ended),
+            None => self.note(&mut world, || Act::GivenUp),
+            Some(Err(_)) => {}
+        }
         let at = world.arrival(pipe);
         world.push(at, Happening::End(Rc::clone(pipe)));
     }
@@ -483,6 +500,7 @@ impl Drop for End {
         self.outgoing().0.borrow_mut().writer = None;
         if *self.reset_on_close.borrow() || unread {
             let mut world = self.network.0.borrow_mut();
+            self.note(&mut world, || Act::Reset);
             let at = world.arrival(self.outgoing());
             world.push(at, Happening::Reset(Rc::clone(self.outgoing())));
         } else {
@@ -520,7 +538,9 @@ impl Port {
 
 impl Drop for PortState {
     fn drop(&mut self) {
-        self.network.0.borrow_mut().ports.remove(&self.address);
+        let mut world = self.network.0.borrow_mut();
+        world.ports.remove(&self.address);
+        world.note(self.address, None, || Act::Unlistened);
     }
 }
 
@@ -634,6 +654,7 @@ impl SimDriver {
             network: self.network.clone(),
         });
         world.ports.insert(address, Rc::downgrade(&state));
+        world.note(address, None, || Act::Listened);
         Ok(Port(state))
     }
 

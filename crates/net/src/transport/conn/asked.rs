@@ -220,6 +220,13 @@ impl Conn {
         }
     }
 
+    /// Puts something around the protocol, unless it is out for a call: for tests that listen in.
+    pub(in crate::transport) fn wrap(&self, wrap: impl FnOnce(Box<dyn Protocol>) -> Box<dyn Protocol>) {
+        if let Some(protocol) = self.protocol.take() {
+            self.protocol.set(Some(wrap(protocol)));
+        }
+    }
+
     pub(in crate::transport) fn set_manual(&self) {
         // Edges of the past were for the loop: the first read asks the system whatever they said.
         self.set(flag::MANUAL | flag::UNSEEN | flag::TO_THE_END);

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
-use super::{Happening, Network, SimDriver, World};
+use super::{Act, Happening, Network, SimDriver, World};
 use crate::source::{Key, Readiness};
 
 /// What IPv4 carries in one datagram at the most: 65,535 bytes less the headers of IP and UDP (RFC 768).
@@ -62,6 +62,7 @@ impl Mailhole {
         }
         let from = hole.source(to);
         let mut world = hole.network.0.borrow_mut();
+        world.note(from, Some(to), || Act::Datagram(data.to_vec()));
         let copies = world.copies();
         for _ in 0..copies {
             let at = world.now + world.latency();
@@ -128,6 +129,7 @@ impl Drop for Hole {
     fn drop(&mut self) {
         let mut world = self.network.0.borrow_mut();
         world.holes.retain(|hole| hole.strong_count() > 0);
+        world.note(self.address, None, || Act::Unbound);
     }
 }
 
@@ -194,6 +196,7 @@ impl SimDriver {
             network: self.network.clone(),
         });
         world.holes.push(Rc::downgrade(&hole));
+        world.note(address, None, || Act::Bound);
         Ok(Mailhole(hole))
     }
 }

@@ -1,8 +1,9 @@
 //! `Peer`: the test's own hand on the simulated wire, outside of the reactor. What it asks of the network is in `sim`.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
-use super::End;
+use super::{End, Happening};
 use crate::io::Address;
 
 /// A peer in a test's hand: the other end of a connection, with no protocol behind it.
@@ -46,6 +47,34 @@ impl Peer {
     pub fn text(&self) -> String {
         self.fill();
         String::from_utf8_lossy(&self.received.borrow()).into_owned()
+    }
+
+    /// Bytes that have arrived and were not read.
+    pub fn waiting(&self) -> usize {
+        self.end.incoming().0.borrow().arrived.len() + self.received.borrow().len()
+    }
+
+    /// Whether a write would be taken now, at least in part.
+    pub fn is_writable(&self) -> bool {
+        let state = self.end.outgoing().0.borrow();
+        let world = self.end.network.0.borrow();
+        let window = state.window.unwrap_or(world.conditions.window_bytes);
+        self.is_connected()
+            && !state.end_sent
+            && !state.reset
+            && window > state.arrived.len() + state.in_flight
+    }
+
+    /// How much may arrive here unread before the other side can write no more; `None` for what the conditions say. What is
+    /// under way already arrives all the same.
+    pub fn set_window(&self, bytes: Option<usize>) {
+        let pipe = self.end.incoming();
+        pipe.0.borrow_mut().window = bytes;
+        if std::mem::take(&mut pipe.0.borrow_mut().writer_blocked) {
+            let mut world = self.end.network.0.borrow_mut();
+            let at = world.now + world.latency();
+            world.push(at, Happening::Room(Rc::clone(pipe)));
+        }
     }
 
     /// Whether the other side has ended its direction and all was read.
