@@ -85,15 +85,7 @@ impl WebService {
         let Address::Inet(address) = port.address() else {
             return Err(StartError::new(format!("{}: several workers need a TCP endpoint", self.endpoint)));
         };
-        let endpoint = match &self.endpoint {
-            ServerEndpoint::Tcp { interface, v6, backlog, .. } => ServerEndpoint::Tcp {
-                port: address.port(),
-                interface: *interface,
-                v6: *v6,
-                backlog: *backlog,
-            },
-            other => other.clone(),
-        };
+        let endpoint = self.endpoint.clone().with_port(address.port());
         let (make, name, admission) = (Arc::clone(&self.make), self.name.clone(), self.admission.clone());
         self.workers.each(move |reactor| {
             let site = make()?;

@@ -1,6 +1,8 @@
 //! Endpoint strings, Twisted's: `tcp:8080:interface=127.0.0.1`, `unix:/run/app.sock:mode=660`, `tcp:host=example.org:port=80`.
 //! A string becomes a value here; listening and connecting are in `listen` and `connect`.
 
+mod proxy;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -9,6 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ropewalk_reactor::ListenOptions;
+
+use crate::proxied::ProxyOptions;
 
 /// Where a server listens.
 ///
@@ -41,6 +45,15 @@ pub enum ServerEndpoint {
         mode: u32,
         /// Connections that may wait to be accepted.
         backlog: u32,
+    },
+    /// `proxy:[trusted=NETWORKS:][version=1|2:][strangers=pass:][timeout=SECONDS:]ENDPOINT`, or `haproxy:`: connections that
+    /// begin with a PROXY header (see [`crate::ProxyProtocol`]). Only loopback is trusted unless `trusted` says whom, as in
+    /// `proxy:trusted=10.0.0.0/8,192.168.0.1:tcp:8080`; what follows its own arguments is the endpoint inside.
+    Proxy {
+        /// Where it listens.
+        inner: Box<ServerEndpoint>,
+        /// Who is believed.
+        options: ProxyOptions,
     },
 }
 
@@ -98,6 +111,23 @@ impl ServerEndpoint {
             ServerEndpoint::Tcp { port, interface: None, v6: false, backlog } => {
                 ServerEndpoint::Tcp { port, interface: Some(address), v6: false, backlog }
             }
+            ServerEndpoint::Proxy { inner, options } => {
+                ServerEndpoint::Proxy { inner: Box::new(inner.or_interface(address)), options }
+            }
+            other => other,
+        }
+    }
+
+    /// The same endpoint at this port, if it has one: how several workers bind what the first of them was given.
+    #[must_use]
+    pub fn with_port(self, port: u16) -> ServerEndpoint {
+        match self {
+            ServerEndpoint::Tcp { interface, v6, backlog, .. } => {
+                ServerEndpoint::Tcp { port, interface, v6, backlog }
+            }
+            ServerEndpoint::Proxy { inner, options } => {
+                ServerEndpoint::Proxy { inner: Box::new(inner.with_port(port)), options }
+            }
             other => other,
         }
     }
@@ -110,12 +140,16 @@ impl ServerEndpoint {
             ServerEndpoint::Tcp { v6: true, .. } => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
             ServerEndpoint::Tcp { .. } => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             ServerEndpoint::Unix { .. } => None,
+            ServerEndpoint::Proxy { inner, .. } => inner.interface(),
         }
     }
 
-    /// Whether only this machine can reach it.
+    /// Whether only this machine can reach it. Never behind a proxy, which passes on the connections of others.
     #[must_use]
     pub fn is_local(&self) -> bool {
+        if matches!(self, ServerEndpoint::Proxy { .. }) {
+            return false;
+        }
         self.interface().is_none_or(|address| address.is_loopback())
     }
 }
@@ -137,6 +171,9 @@ impl FromStr for ServerEndpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if let Some(endpoint) = proxy::parse(text)? {
+            return Ok(endpoint);
+        }
         let mut parts = Parts::parse(text)?;
         let kind = parts.kind.clone();
         let backlog = ListenOptions::default().backlog;
@@ -156,7 +193,7 @@ impl FromStr for ServerEndpoint {
                 let backlog = parts.optional_number("backlog", backlog)?;
                 ServerEndpoint::Unix { path, mode, backlog }
             }
-            _ => return Err(parts.unknown_kind("tcp:PORT, tcp6:PORT or unix:PATH")),
+            _ => return Err(parts.unknown_kind("tcp:PORT, tcp6:PORT, unix:PATH or proxy:ENDPOINT")),
         };
         parts.finish()?;
         Ok(endpoint)
@@ -211,6 +248,7 @@ impl fmt::Display for ServerEndpoint {
                 }
                 backlog
             }
+            ServerEndpoint::Proxy { inner, options } => return proxy::write(f, inner, options),
         };
         if *backlog == usual { Ok(()) } else { write!(f, ":backlog={backlog}") }
     }
@@ -367,7 +405,11 @@ impl Parts {
     }
 
     fn timeout(&mut self) -> Result<Duration, EndpointError> {
-        let Some(text) = self.key("timeout") else { return Ok(TIMEOUT) };
+        self.timeout_or(TIMEOUT)
+    }
+
+    fn timeout_or(&mut self, usual: Duration) -> Result<Duration, EndpointError> {
+        let Some(text) = self.key("timeout") else { return Ok(usual) };
         let seconds: f64 = self.number(&text, "timeout", "a number of seconds")?;
         let positive = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero());
         positive.ok_or_else(|| self.error(&format!("timeout {text:?} is not a number of seconds above 0")))

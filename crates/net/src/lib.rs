@@ -36,8 +36,10 @@ mod file;
 mod limits;
 mod line;
 mod listen;
+mod network;
 pub mod policy;
 mod protocol;
+mod proxied;
 mod receivers;
 mod resolver;
 mod service;
@@ -52,7 +54,9 @@ pub use file::FileSender;
 pub use limits::{Admission, ConnectionLimits};
 pub use line::{LineHandler, LineReceiver, LineTransport, MAX_LENGTH};
 pub use listen::{Port, PortStatistics, ServerOptions, listen, listen_with};
+pub use network::{NetworkError, Networks};
 pub use protocol::{Factory, Lost, Producer, Protocol};
+pub use proxied::{Proxied, ProxyClient, ProxyOptions, ProxyProtocol, ProxyStatistics, Strangers};
 pub use receivers::framing::{Framing, Int8, Int16, Int32, Netstring, NetstringError, StringTooLong};
 pub use receivers::stateful::{Blocks, Dialogue, Lines, Messages, State, Stateful, Strings};
 pub use receivers::string::{
@@ -64,6 +68,7 @@ pub use resolver::{
     literal, resolve, resolver,
 };
 pub use ropewalk_reactor::io::{Address, Below, Layer};
+pub use ropewalk_wire::proxy_protocol;
 pub use service::{ClientFactory, ClientPolicy, ClientService, ClientStatistics, Connected};
 pub use stream::{Flush, Stream, StreamEnd, StreamError, StreamFactory, StreamLimits, Write, stream_factory};
 pub use transport::{Transport, TransportOptions};

@@ -11,7 +11,8 @@ pub struct ConnectionLimits {
     /// Connections at once. 100,000 by default: descriptors usually run out before.
     pub total_max: Option<usize>,
     /// Connections at once from one IP address (IPv6: from one /64). None by default, because a proxy in front is one
-    /// address.
+    /// address. Behind `proxy:` it counts the clients' addresses: a connection takes its place among its client's when its
+    /// header is read, before that and without a client's IP address (LOCAL, UNKNOWN) only among the total.
     pub per_peer_max: Option<usize>,
 }
 
@@ -26,6 +27,16 @@ struct Counts {
     total: usize,
     peers: BTreeMap<IpAddr, usize>,
     refused: u64,
+}
+
+impl Counts {
+    fn forget(&mut self, peer: Option<IpAddr>) {
+        let Some(peer) = peer else { return };
+        match self.peers.get_mut(&peer) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.peers.remove(&peer)),
+        }
+    }
 }
 
 /// The count, shared by the workers of one service.
@@ -77,12 +88,31 @@ impl Admission {
         let peer = self.counted(peer);
         let mut counts = lock(&self.counts);
         counts.total -= 1;
-        if let Some(peer) = peer {
-            match counts.peers.get_mut(&peer) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(counts.peers.remove(&peer)),
-            }
+        counts.forget(peer);
+    }
+
+    /// Counts a connection that is admitted already as another peer's; false, and nothing changes, if that one has as many
+    /// as it may.
+    pub(crate) fn exchange(&self, before: Option<IpAddr>, after: IpAddr) -> bool {
+        let (before, Some(after)) = (self.counted(before), self.counted(Some(after))) else { return true };
+        if before == Some(after) {
+            return true;
         }
+        let mut counts = lock(&self.counts);
+        let of_peer = counts.peers.get(&after).copied().unwrap_or(0);
+        if self.limits.per_peer_max.is_some_and(|max| of_peer >= max) {
+            counts.refused += 1;
+            return false;
+        }
+        counts.peers.insert(after, of_peer + 1);
+        counts.forget(before);
+        true
+    }
+
+    /// Counts a connection among the total only, from now on.
+    pub(crate) fn forget(&self, peer: Option<IpAddr>) {
+        let peer = self.counted(peer);
+        lock(&self.counts).forget(peer);
     }
 
     /// What a peer is counted as; addresses are only kept where a limit asks for them.
@@ -122,5 +152,27 @@ mod tests {
         assert!(admission.admit(peer("2001:db8::3")));
         assert_eq!(admission.refused(), 2);
         assert_eq!(admission.connections(), 3);
+    }
+
+    #[test]
+    fn a_connection_becomes_another_peers() {
+        let admission = Admission::new(ConnectionLimits { total_max: None, per_peer_max: Some(1) });
+        let peer = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (proxy, client, other) = (peer("127.0.0.1"), peer("192.0.2.1"), peer("192.0.2.2"));
+        // Those of a proxy are nobody's at first.
+        assert!(admission.admit(None) && admission.admit(None) && admission.admit(None));
+        assert!(admission.exchange(None, client));
+        assert!(!admission.exchange(None, client), "it has one");
+        assert!(admission.exchange(None, other));
+        admission.leave(Some(client));
+        assert!(admission.exchange(None, client), "its place is free again");
+        admission.leave(Some(client));
+        // One that was counted moves on, and its old place is free.
+        assert!(admission.exchange(Some(other), proxy));
+        assert!(admission.exchange(Some(proxy), proxy), "it is itself");
+        assert!(admission.admit(Some(other)));
+        admission.forget(Some(other));
+        assert!(admission.admit(Some(other)));
+        assert_eq!((admission.connections(), admission.refused()), (3, 1));
     }
 }

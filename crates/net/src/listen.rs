@@ -22,6 +22,7 @@ use ropewalk_reactor::{
 use crate::endpoint::ServerEndpoint;
 use crate::limits::{Admission, ConnectionLimits};
 use crate::protocol::Factory;
+use crate::proxied::{ProxyProtocol, ProxyStatistics};
 use crate::transport::{Origin, OriginKind, Transport, TransportOptions};
 
 /// Connections accepted in one turn before others get theirs.
@@ -62,6 +63,8 @@ struct Listening {
     key: Key,
     listener: RefCell<Option<Listener>>,
     factory: Rc<dyn Factory>,
+    /// The factory again, if the endpoint was `proxy:`.
+    proxied: Option<Rc<ProxyProtocol>>,
     address: Address,
     backlog: u32,
     /// The descriptor that is given up when there is none left.
@@ -120,7 +123,11 @@ pub fn listen_with(
     options: ServerOptions,
 ) -> io::Result<Port> {
     let (listener, backlog) = open(reactor, endpoint, options.share)?;
-    Port::start(reactor, listener, backlog, factory, options)
+    let ServerEndpoint::Proxy { options: proxy, .. } = endpoint else {
+        return Port::start(reactor, listener, backlog, factory, None, options);
+    };
+    let proxied = Rc::new(ProxyProtocol::with_options(factory, proxy.clone()));
+    Port::start(reactor, listener, backlog, Rc::clone(&proxied) as _, Some(proxied), options)
 }
 
 fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Result<(Listener, u32)> {
@@ -138,6 +145,7 @@ fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Resul
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
             Ok((listener, *backlog))
         }
+        ServerEndpoint::Proxy { inner, .. } => open(reactor, inner, share),
     }
 }
 
@@ -161,6 +169,7 @@ impl Port {
         mut listener: Listener,
         backlog: u32,
         factory: Rc<dyn Factory>,
+        proxied: Option<Rc<ProxyProtocol>>,
         options: ServerOptions,
     ) -> io::Result<Port> {
         let address = listener.local_address()?;
@@ -178,6 +187,7 @@ impl Port {
                 key,
                 listener: RefCell::new(None),
                 factory,
+                proxied,
                 address,
                 backlog,
                 reserve: Cell::new(reserve),
@@ -209,7 +219,7 @@ impl Port {
     #[must_use]
     pub fn endpoint(&self) -> ServerEndpoint {
         let backlog = self.0.backlog;
-        match &self.0.address {
+        let endpoint = match &self.0.address {
             Address::Inet(address) => ServerEndpoint::Tcp {
                 port: address.port(),
                 interface: Some(address.ip()),
@@ -219,7 +229,20 @@ impl Port {
             Address::Unix(path) => {
                 ServerEndpoint::Unix { path: path.clone().unwrap_or_default(), mode: 0o666, backlog }
             }
+        };
+        match &self.0.proxied {
+            None => endpoint,
+            Some(proxied) => {
+                let options = proxied.options().clone();
+                ServerEndpoint::Proxy { inner: Box::new(endpoint), options }
+            }
         }
+    }
+
+    /// What has become of connections at a `proxy:` endpoint; `None` at any other.
+    #[must_use]
+    pub fn proxy_statistics(&self) -> Option<ProxyStatistics> {
+        self.0.proxied.as_ref().map(|proxied| proxied.statistics())
     }
 
     /// Figures.
@@ -279,7 +302,9 @@ impl Listening {
     }
 
     fn welcome(&self, socket: Socket, peer: Address) {
-        if !self.admission().admit(peer.ip()) {
+        let counts = self.factory.counts_peer(&peer);
+        let counted = peer.ip().filter(|_| counts);
+        if !self.admission().admit(counted) {
             return self.turn_away(&socket);
         }
         let built = catch_unwind(AssertUnwindSafe(|| self.factory.build_protocol(&peer)));
@@ -288,10 +313,10 @@ impl Listening {
             None
         });
         let Some(protocol) = built else {
-            return self.admission().leave(peer.ip());
+            return self.admission().leave(counted);
         };
         self.accepted.set(self.accepted.get() + 1);
-        if let Err(error) = Transport::start(&self.origin, socket, peer, protocol) {
+        if let Err(error) = Transport::start_accepted(&self.origin, socket, peer, counts, protocol) {
             tracing::warn!(port = %self.address, "a connection could not be watched: {error}");
         }
     }

@@ -80,6 +80,14 @@ pub trait Factory: 'static {
     /// After listening has ended, once.
     fn stop_factory(&self) {}
 
+    /// Whether the limit per peer counts a connection from this address. Not if the address stands for many clients, as a
+    /// trusted proxy's does: then only the total counts it, and each client once its address is known. A factory that wraps
+    /// another one asks that one.
+    fn counts_peer(&self, peer: &Address) -> bool {
+        let _ = peer;
+        true
+    }
+
     /// What a connection beyond a limit is told before it is closed.
     fn overflow(&self) -> &[u8] {
         b""

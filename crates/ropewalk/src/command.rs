@@ -125,7 +125,7 @@ fn tail(app: &mut App, args: TailArgs) -> Result<(), StartError> {
     let (raw, web) = (local(args.raw), local(args.web));
     if args.token.as_deref().is_none_or(str::is_empty) && !(raw.is_local() && web.is_local()) {
         return Err(StartError::new(
-            "a log that others can reach wants --token SECRET, or leave the interfaces at 127.0.0.1",
+            "a log that others can reach, be it through a proxy, wants --token SECRET; or leave the interfaces at 127.0.0.1",
         ));
     }
     let options = TailOptions {

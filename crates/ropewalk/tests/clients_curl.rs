@@ -1,4 +1,5 @@
-//! curl against the program: a site with ranges and validators, an event stream, a request with a body, a socket file.
+//! curl against the program: a site with ranges and validators, an event stream, a request with a body, a socket file,
+//! a PROXY header.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 mod support;
@@ -109,4 +110,27 @@ fn a_site_behind_a_socket_file() {
     let _server = Program::start(&["web", folder.path().to_str().unwrap(), "--listen", &endpoint], 1);
     let reply = curl(&program, &["--unix-socket", &socket, "http://site/"]);
     assert!(reply.ends_with("over a socket file"), "{reply}");
+}
+
+#[test]
+fn a_site_behind_a_proxy() {
+    let Some(program) = ropewalk_testkit::require("curl") else { return };
+    let folder = Folder::new();
+    folder.write("index.html", "behind a proxy");
+    let server = Program::start(&["web", folder.path().to_str().unwrap(), "--listen", "proxy:tcp:0"], 1);
+    let port = server.proxied_port("web");
+    let url = format!("http://127.0.0.1:{port}/");
+    // Its header says what the socket says: what counts is that it is understood, once per connection.
+    let twice = curl(&program, &["--haproxy-protocol", "--user-agent", "", &url, &url]);
+    assert_eq!(twice.matches("behind a proxy").count(), 2, "{twice}");
+    // Without a header nobody is served.
+    let plain = Command::new(program)
+        .args(["--silent", "--noproxy", "*", "--max-time", "20", &url])
+        .output()
+        .unwrap();
+    assert!(!plain.status.success() && plain.stdout.is_empty(), "{plain:?}");
+    let ended = server.stop();
+    let log: Vec<_> = ended.stdout.lines().filter(|line| line.contains("HTTP/1.1\"")).collect();
+    assert_eq!(log.len(), 2, "{}", ended.stdout);
+    assert!(log.iter().all(|line| line.starts_with("127.0.0.1 - - [")), "{}", ended.stdout);
 }

@@ -30,7 +30,7 @@ fn help_and_version_end_well() {
 fn wrong_usage_is_one_line_that_says_what_and_what_to_do() {
     let folder = Folder::new();
     let (log, missing) = (folder.write("log", "a line\n"), folder.name("missing"));
-    let table: [(&[&str], &[&str]); 27] = [
+    let table: [(&[&str], &[&str]); 29] = [
         (&["--nope"], &["--nope", "--help"]),
         (&["serve"], &["serve", "--help"]),
         (&["--no\nsuch"], &["--no such", "--help"]),
@@ -58,6 +58,8 @@ fn wrong_usage_is_one_line_that_says_what_and_what_to_do() {
         (&["tail", &log, "--history", "many"], &["--history", "such as 100"]),
         (&["tail", &log, "--web", "tcp:0:interface=0.0.0.0"], &["--token", "127.0.0.1"]),
         (&["tail", &log, "--raw", "tcp:0:interface=0.0.0.0", "--token", ""], &["--token", "127.0.0.1"]),
+        (&["tail", &log, "--web", "proxy:tcp:0"], &["--token", "proxy"]),
+        (&["web", "--listen", "proxy:trusted=10.0.0.1"], &["--listen", "write proxy:tcp:8080"]),
     ];
     for (arguments, said) in table {
         let line = refused(arguments);

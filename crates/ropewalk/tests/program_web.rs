@@ -137,3 +137,32 @@ fn requests_of_one_connection_are_answered_in_order() {
         assert_eq!(read_reply(&mut stream).text(), "me");
     }
 }
+
+/// What a proxy sends in front of a request, in both forms, and the log's word for who asked.
+#[test]
+fn behind_a_proxy_the_log_names_the_client() {
+    let folder = Folder::new();
+    folder.write("index.html", "<h1>home</h1>");
+    let endpoint = "proxy:trusted=127.0.0.1:tcp:0";
+    for workers in ["1", "2"] {
+        let arguments = ["web", folder.path().to_str().unwrap(), "--listen", endpoint, "--workers", workers];
+        let program = Program::start(&arguments, 1);
+        let port = program.proxied_port("web");
+        let printed = format!("proxy:trusted=127.0.0.1:tcp:{port}:interface=127.0.0.1");
+        assert_eq!(program.endpoint("web"), printed);
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        // The signature; version 2 and PROXY; TCP over IPv4; twelve bytes: 203.0.113.7:4711 to 198.51.100.1:443.
+        let block = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\xc6\x33\x64\x01\x12\x67\x01\xbb";
+        let line = b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n";
+        for header in [&block[..], line] {
+            let mut stream = connect(port);
+            stream.write_all(&[header, request].concat()).unwrap();
+            assert_eq!(read_reply(&mut BufReader::new(stream)).text(), "<h1>home</h1>");
+        }
+        let ended = program.stop();
+        let log: Vec<_> = ended.stdout.lines().filter(|line| line.contains("HTTP/1.1\"")).collect();
+        assert_eq!(log.len(), 2, "{}", ended.stdout);
+        assert!(log.iter().any(|line| line.starts_with("203.0.113.7 - - [")), "{}", ended.stdout);
+        assert!(log.iter().any(|line| line.starts_with("2001:db8::7 - - [")), "{}", ended.stdout);
+    }
+}

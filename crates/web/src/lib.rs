@@ -49,10 +49,11 @@ pub use files::Files;
 pub use inbound::BodyError;
 pub use leaving::IfClientLeaves;
 pub use limits::{Limits, SiteStatistics};
-pub use proxy::{NetworkError, TrustedProxies};
+pub use proxy::TrustedProxies;
 pub use request::Request;
 pub use responder::Responder;
 pub use response::{Body, ByteStream, Response};
+pub use ropewalk_net::NetworkError;
 pub use router::{Handler, RouteError, Router, handler};
 pub use site::{Site, SiteHandle};
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   socket ──bytes──▶ http1::Head ──▶ framing ──▶ http1::BodyDecoder ──▶ Data, End
 //!   socket ◀──bytes── http1::encode_* , sse::encode_* ◀── status, fields, body, events
+//!   socket ──bytes──▶ proxy_protocol::Decoder ──▶ whose connection it is; what follows is another protocol's
 //! ```
 //!
 //! Nothing here opens a socket, reads a clock, starts a thread or writes a log; nothing panics on what a peer sends.
@@ -20,4 +21,5 @@
 #![forbid(unsafe_code)]
 
 pub mod http1;
+pub mod proxy_protocol;
 pub mod sse;

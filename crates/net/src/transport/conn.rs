@@ -6,17 +6,18 @@
 //! bytes, a producer, wakers, a stall's clock) is boxed.
 //!
 //! The state, the calls of the protocol, the beginning and the end are here; what a transport's methods ask for is in `asked`,
-//! the ways in and out in `receive` and `send`, and what files on their way out need of the disk in `fetch`.
+//! the ways in and out in `receive` and `send`, what files on their way out need of the disk in `fetch`, who the peer is in
+//! `proxied`.
 
 mod asked;
 mod fetch;
+mod proxied;
 mod receive;
 mod send;
 mod unread;
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use ropewalk_reactor::io::{Address, Socket};
 use ropewalk_reactor::{Deadline, Key, Name, Reactor, Readiness, Source, Time};
 
+use self::proxied::Peer;
 use super::output::{self, Outbox, Pause, Sent};
 use super::{Transport, TransportOptions};
 use crate::limits::Admission;
@@ -77,6 +79,8 @@ mod flag {
     pub(super) const LAYERED: u32 = 1 << 22;
     /// A layer came during a call that was lent bytes: those that come back are for it.
     pub(super) const EARLY: u32 = 1 << 23;
+    /// The limit per peer does not count it: it came from a proxy, whose address is nobody's in particular.
+    pub(super) const UNCOUNTED: u32 = 1 << 24;
 }
 
 /// What connections of one listener or one connecting have in common.
@@ -115,12 +119,6 @@ pub(crate) enum OriginKind {
     Connecting(Connecting),
 }
 
-/// Most peers are IPv4: six bytes instead of thirty-two.
-enum Peer {
-    V4(SocketAddrV4),
-    Other(Box<Address>),
-}
-
 pub(crate) struct Conn {
     pub(crate) origin: Rc<Origin>,
     pub(crate) key: Key,
@@ -131,7 +129,7 @@ pub(crate) struct Conn {
     timer: Cell<Deadline>,
     received: Cell<u64>,
     sent: Cell<u64>,
-    peer: Peer,
+    peer: Cell<Peer>,
     flags: Cell<u32>,
 }
 
@@ -164,9 +162,11 @@ impl Conn {
         origin: &Rc<Origin>,
         mut socket: Socket,
         peer: Address,
+        counted: bool,
         protocol: Box<dyn Protocol>,
     ) -> io::Result<Rc<Conn>> {
         let connecting = matches!(origin.kind, OriginKind::Connecting(_));
+        let uncounted = if counted { 0 } else { flag::UNCOUNTED };
         let mut made = None;
         let key = origin.reactor.add_source(|key| {
             let conn = Rc::new(Conn {
@@ -179,11 +179,8 @@ impl Conn {
                 timer: Cell::new(Deadline::NONE),
                 received: Cell::new(0),
                 sent: Cell::new(0),
-                peer: match peer {
-                    Address::Inet(SocketAddr::V4(address)) => Peer::V4(address),
-                    other => Peer::Other(Box::new(other)),
-                },
-                flags: Cell::new(if connecting { flag::CONNECTING } else { 0 }),
+                peer: Cell::new(Peer::new(peer)),
+                flags: Cell::new(uncounted | if connecting { flag::CONNECTING } else { 0 }),
             });
             made = Some(Rc::clone(&conn));
             conn
@@ -347,7 +344,7 @@ impl Conn {
     /// Gives the place among the limits back.
     fn leave(&self) {
         if let OriginKind::Accepted(admission) = &self.origin.kind {
-            admission.leave(self.peer().ip());
+            admission.leave(self.counted());
         }
     }
 

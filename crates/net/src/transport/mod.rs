@@ -16,6 +16,7 @@ pub(crate) use conn::{Conn, Connecting, Origin, OriginKind};
 pub(crate) use part::{FilePart, Transform};
 
 use crate::protocol::{Lost, Producer, Protocol};
+use crate::proxied::Proxied;
 
 /// One connection: a cheap clone that does not keep the descriptor open.
 #[derive(Clone)]
@@ -213,10 +214,17 @@ impl Transport {
         self.0.is_read_ended()
     }
 
-    /// The peer's address.
+    /// The peer's address; behind a proxy whose header was believed, the client's (see [`Transport::proxied`]).
     #[must_use]
     pub fn peer(&self) -> Address {
         self.0.peer()
+    }
+
+    /// What the proxy has said that passes this connection on: its own address, where the client connected to, the client's
+    /// TLS. `None` for a connection without a PROXY header (see [`crate::ProxyProtocol`]).
+    #[must_use]
+    pub fn proxied(&self) -> Option<Rc<Proxied>> {
+        self.0.proxied()
     }
 
     /// This side's address; `None` once the connection is gone.
@@ -294,13 +302,29 @@ impl Transport {
         self.0.give_up();
     }
 
+    /// Makes the connection that of the client a proxy has named; false if limits have no room for the client.
+    pub(crate) fn set_proxied(&self, proxied: Rc<Proxied>) -> bool {
+        self.0.set_proxied(proxied)
+    }
+
+    /// Starts an accepted connection; whether its peer was counted among the limits says how it leaves them.
+    pub(crate) fn start_accepted(
+        origin: &Rc<Origin>,
+        socket: Socket,
+        peer: Address,
+        counted: bool,
+        protocol: Box<dyn Protocol>,
+    ) -> std::io::Result<Transport> {
+        Conn::start(origin, socket, peer, counted, protocol).map(Transport)
+    }
+
     pub(crate) fn start(
         origin: &Rc<Origin>,
         socket: Socket,
         peer: Address,
         protocol: Box<dyn Protocol>,
     ) -> std::io::Result<Transport> {
-        Conn::start(origin, socket, peer, protocol).map(Transport)
+        Conn::start(origin, socket, peer, true, protocol).map(Transport)
     }
 }
 

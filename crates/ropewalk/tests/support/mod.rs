@@ -107,6 +107,12 @@ impl Program {
         self.endpoint(service).split(':').nth(1).and_then(|port| port.parse().ok()).unwrap()
     }
 
+    /// The port of a `proxy:` endpoint.
+    pub fn proxied_port(&self, service: &str) -> u16 {
+        let inner = self.endpoint(service).split(":tcp:").nth(1).and_then(|rest| rest.split(':').next());
+        inner.and_then(|port| port.parse().ok()).unwrap()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

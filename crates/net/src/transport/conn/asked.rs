@@ -2,15 +2,14 @@
 //! is done by `send` and `receive` after the callback that runs, or at the end of the turn.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use ropewalk_reactor::io::{Address, Layer, Layered, Socket};
+use ropewalk_reactor::io::{Layer, Layered, Socket};
 use ropewalk_reactor::{Deadline, Readiness, Time};
 
-use super::{Conn, Outbox, Peer, flag};
+use super::{Conn, Outbox, flag};
 use crate::protocol::{Lost, Producer, Protocol};
 
 impl Conn {
@@ -311,13 +310,6 @@ impl Conn {
 
     pub(in crate::transport) fn is_read_ended(&self) -> bool {
         self.has(flag::READ_ENDED)
-    }
-
-    pub(in crate::transport) fn peer(&self) -> Address {
-        match &self.peer {
-            Peer::V4(address) => Address::Inet(SocketAddr::V4(*address)),
-            Peer::Other(address) => Address::clone(address),
-        }
     }
 
     pub(in crate::transport) fn traffic(&self) -> (u64, u64) {
