@@ -23,13 +23,17 @@ struct Step {
     run: fn(&Path) -> bool,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { title: "cargo fmt --all --check", run: format },
     Step { title: "cargo clippy --workspace --all-targets -- -D warnings", run: clippy },
     Step { title: "cargo xtask tidy", run: tidy::run },
     Step { title: TESTS, run: tests },
-    Step { title: "cargo doc --workspace --no-deps, warnings denied", run: documentation },
+    Step { title: "clippy and the tests of the features that are off", run: features },
+    Step { title: "cargo doc --workspace --no-deps --all-features, warnings denied", run: documentation },
 ];
+
+/// The features that are off by default: the package that has the code, the feature, and the test file that needs it.
+const FEATURES: [(&str, &str, &str); 1] = [("ropewalk-reactor", "tokio", "beside")];
 
 const TESTS: &str = "cargo test --workspace";
 
@@ -68,8 +72,19 @@ fn tests(root: &Path) -> bool {
     succeeds(cargo(root, &["test", "--workspace"]))
 }
 
+/// Also for a caller who has run the tests: those of the workspace are without these features.
+fn features(root: &Path) -> bool {
+    FEATURES.iter().all(|(package, feature, test)| {
+        let what = ["-p", package, "--features", feature];
+        let clippy = [&["clippy", "--all-targets"], &what[..], &["--", "-D", "warnings"]].concat();
+        let tests = [&["test"], &what[..], &["--test", test]].concat();
+        let examples = [&["test"], &what[..], &["--doc"]].concat();
+        [clippy, tests, examples].iter().all(|arguments| succeeds(cargo(root, arguments)))
+    })
+}
+
 fn documentation(root: &Path) -> bool {
-    let mut command = cargo(root, &["doc", "--workspace", "--no-deps"]);
+    let mut command = cargo(root, &["doc", "--workspace", "--no-deps", "--all-features"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     succeeds(command)
 }

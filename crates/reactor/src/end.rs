@@ -31,17 +31,17 @@ impl Reactor {
     /// Lets go of all there is; answers whether there was anything.
     fn let_go(&self, name: Name) -> bool {
         let core = &self.0;
-        let pool = core.pool.borrow_mut().take();
+        let pools = core.pools.borrow_mut().take();
         let sources = core.sources.borrow().all();
         let ready = std::mem::take(&mut *core.ready.borrow_mut());
         let wheel = std::mem::replace(&mut *core.wheel.borrow_mut(), Wheel::new());
         let triggers = std::mem::take(&mut *core.triggers.borrow_mut());
-        let any = pool.is_some()
+        let any = !pools.is_empty()
             || !sources.is_empty()
             || !ready.is_empty()
             || wheel.len() > 0
             || !triggers.is_empty();
-        self.guard(name, || drop(pool));
+        pools.close();
         for (key, source) in sources {
             self.remove_source(key);
             let name = source.name();
@@ -50,6 +50,8 @@ impl Reactor {
         ready.into_iter().for_each(|ready| self.guard(name, || drop(ready)));
         self.guard(name, || drop(wheel));
         self.guard(name, || drop(triggers));
+        // It waits for the jobs that have begun. By now they wait for nothing that the loop had: it has let go of all that.
+        self.guard(name, || drop(pools));
         any
     }
 }

@@ -26,14 +26,19 @@
 //! [`Simulation`] can stand in under unchanged code.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+mod beside;
 mod cooperate;
 pub mod deferred;
 mod dial;
+mod door;
 mod driver;
 mod end;
 pub mod failure;
 mod handler;
 pub mod io;
+mod locks;
+mod mark;
 mod name;
 mod part;
 mod pending;
@@ -56,15 +61,18 @@ mod turn;
 mod watchdog;
 mod wheel;
 
+#[cfg(feature = "tokio")]
+pub use beside::SideRuntime;
 pub use cooperate::{CooperativeTask, Cooperator, NotPaused, Stopped as TaskStopped, Work};
 pub use deferred::{Deferred, Firing};
+pub use door::{Receiver, ReceiverStatistics, SendError, Sender};
 pub use driver::sim::{Act, Caller, Conditions, Entry, Network, Peer, Reach};
 pub use driver::{ListenOptions, Share};
 pub use failure::{Failure, Outcome};
 pub use handler::Handler;
 pub use name::Name;
 pub use pending::Pending;
-pub use pool::{PoolError, PoolStatistics};
+pub use pool::{PoolError, PoolOptions, PoolStatistics, ThreadPool};
 pub use random::Random;
 pub use react::react;
 pub use reactor::{Deadline, READ_BUFFER_BYTES, Reactor, WATCHDOG_THRESHOLD, WeakReactor};

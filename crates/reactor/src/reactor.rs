@@ -18,7 +18,7 @@ use crate::driver::{Driver, ListenOptions, RealDriver};
 use crate::io::{DatagramSocket, Listener, Socket};
 use crate::name::Name;
 use crate::part::Parts;
-use crate::pool::ThreadPool;
+use crate::pool::Pools;
 use crate::remote::{Mailbox, Remote};
 use crate::signal::Signals;
 use crate::source::{Event, Key, Readiness, Source, Sources};
@@ -91,7 +91,7 @@ pub(crate) struct Core {
     pub(crate) ran: Cell<bool>,
     pub(crate) triggers: RefCell<Triggers>,
     pub(crate) signals: Signals,
-    pub(crate) pool: RefCell<Option<ThreadPool>>,
+    pub(crate) pools: RefCell<Pools>,
     pub(crate) watchdog: RefCell<Option<Watchdog>>,
     pub(crate) watch: Cell<Option<Duration>>,
     pub(crate) account: Account,
@@ -132,7 +132,7 @@ impl Reactor {
             ran: Cell::new(false),
             triggers: RefCell::default(),
             signals: Signals::default(),
-            pool: RefCell::new(None),
+            pools: RefCell::default(),
             watchdog: RefCell::new(None),
             watch: Cell::new(None),
             account: Account::default(),

@@ -1,17 +1,23 @@
-//! The mailbox, and `Remote`, the one thread-safe door into a loop. A wake-up is sent only to a loop that sleeps: the loop
-//! sets its mark, looks into the mailbox once more, and only then sleeps; a sender puts its mail in, and only then looks at
-//! the mark. One of the two always sees the other.
+//! The mailbox, and `Remote`, the thread-safe door into a loop for calls of any kind. A wake-up is sent only to a loop that
+//! sleeps; `postbox` is the protocol.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
+use crate::deferred::Deferred;
 use crate::driver::Alarm;
+use crate::failure::Outcome;
+use crate::locks;
 use crate::name::Name;
 use crate::reactor::{Core, Reactor, Ready};
 use crate::task::WakeHandle;
+
+mod postbox;
+
+use postbox::Postbox;
 
 type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
 
@@ -23,18 +29,8 @@ enum Mail {
 /// What other threads put in and the loop takes out.
 pub(crate) struct Mailbox {
     id: u64,
-    mail: Mutex<Letters>,
-    /// Set while there is mail, so that the loop looks without taking the lock.
-    full: AtomicBool,
-    sleeping: AtomicBool,
+    postbox: Postbox<Mail>,
     alarm: Alarm,
-}
-
-#[derive(Default)]
-struct Letters {
-    queue: Vec<Mail>,
-    /// Under the same lock as the queue: mail put in after the last look would wait for ever, and so would its sender.
-    closed: bool,
 }
 
 thread_local! {
@@ -61,13 +57,7 @@ impl Drop for Here {
 impl Mailbox {
     pub(crate) fn new(alarm: Alarm) -> Mailbox {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        Mailbox {
-            id: IDS.fetch_add(1, Ordering::Relaxed),
-            mail: Mutex::default(),
-            full: AtomicBool::new(false),
-            sleeping: AtomicBool::new(false),
-            alarm,
-        }
+        Mailbox { id: IDS.fetch_add(1, Ordering::Relaxed), postbox: Postbox::new(), alarm }
     }
 
     pub(crate) fn set_home(&self, core: Weak<Core>) {
@@ -86,37 +76,18 @@ impl Mailbox {
     }
 
     pub(crate) fn set_sleeping(&self, sleeping: bool) {
-        // Going to sleep is one half of a handshake (the other is in `post`) and needs the full fence. Waking up is not: who
-        // still sees the mark sends a wake-up too many.
-        self.sleeping.store(sleeping, if sleeping { Ordering::SeqCst } else { Ordering::Relaxed });
+        self.postbox.set_sleeping(sleeping);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.full.load(Ordering::SeqCst)
+        self.postbox.is_empty()
     }
 
     fn post(&self, mail: Mail) -> Result<(), Stopped> {
-        let mut letters = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
-        if letters.closed {
-            drop(letters);
-            return Err(Stopped);
-        }
-        letters.queue.push(mail);
-        self.full.store(true, Ordering::SeqCst);
-        drop(letters);
-        if self.sleeping.swap(false, Ordering::SeqCst) {
+        if self.postbox.post(mail).map_err(|_| Stopped)? {
             self.alarm.ring();
         }
         Ok(())
-    }
-
-    fn take(&self) -> Vec<Mail> {
-        if self.is_empty() {
-            return Vec::new();
-        }
-        let mut letters = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
-        self.full.store(false, Ordering::SeqCst);
-        std::mem::take(&mut letters.queue)
     }
 
     /// Wakes a source: at once among the ready work when its loop runs on this thread, else by mail.
@@ -135,15 +106,14 @@ impl Mailbox {
 
     /// No more mail from now on; what was not read is dropped, which tells its senders.
     pub(crate) fn close(&self) {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        drop(self.take());
+        drop(self.postbox.close());
     }
 }
 
 impl Reactor {
     /// Reads the mail: wake-ups and calls from other threads.
     pub(crate) fn drain_mail(&self) {
-        for mail in self.0.mailbox.take() {
+        for mail in self.0.mailbox.postbox.take() {
             match mail {
                 Mail::Wake(handle) => self.0.ready.borrow_mut().push_back(Ready::Wake(handle)),
                 Mail::Call(name, call) => {
@@ -214,6 +184,11 @@ impl Remote {
         Remote(mailbox)
     }
 
+    /// Whether this is the thread of its loop, which is not to wait for itself.
+    pub(crate) fn is_home(&self) -> bool {
+        self.0.is_home()
+    }
+
     /// Runs `call` on the loop, soon. Calls of one thread keep their order.
     ///
     /// # Errors
@@ -244,24 +219,82 @@ impl Remote {
         &self,
         call: impl FnOnce(&Reactor) -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        if self.0.is_home() {
+        self.ask(Name::here(), move |reactor, reply| {
+            let value = reply.unless_panics(|| call(reactor));
+            reply.give(Ok(value));
+        })
+    }
+
+    /// Runs `call` on the loop, and waits for what comes of the deferred that it answers with. The end of the loop cancels
+    /// that one.
+    ///
+    /// ```
+    /// use ropewalk_reactor::{Reactor, deferred};
+    /// use std::time::Duration;
+    /// let reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let thread = std::thread::spawn(move || {
+    ///     let later = remote.blocking_call_deferred(|reactor| {
+    ///         let (firing, deferred) = ropewalk_reactor::Deferred::new(reactor);
+    ///         reactor.call_later(Duration::from_millis(1), move || drop(firing.callback("a millisecond later")));
+    ///         deferred
+    ///     });
+    ///     remote.call_from_thread(|reactor| reactor.stop()).expect("the loop runs");
+    ///     later
+    /// });
+    /// reactor.run()?;
+    /// let outcome = thread.join().expect("no panic").expect("the loop ran");
+    /// assert_eq!(outcome.expect("it was fired with a value"), "a millisecond later");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// On the loop's own thread, when the loop has ended, or when `call` panics. That the deferred failed is no error of
+    /// this kind: it is the outcome.
+    #[track_caller]
+    pub fn blocking_call_deferred<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Reactor) -> Deferred<T> + Send + 'static,
+    ) -> Result<Outcome<T>, BlockingError> {
+        let name = Name::here();
+        self.ask(name, move |reactor, reply| {
+            let deferred = reply.unless_panics(|| call(reactor));
+            // A task, because the end of the loop lets go of it, wherever the deferred's firing is then.
+            reactor.spawn_named(name, async move { reply.give(Ok(deferred.await)) });
+        })
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        name: Name,
+        call: impl FnOnce(&Reactor, Reply<T>) + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        if self.is_home() {
             return Err(BlockingError::OnTheLoop);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        let call = move |reactor: &Reactor| {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(reactor)));
-            let (value, panic) = match outcome {
-                Ok(value) => (Ok(value), None),
-                Err(payload) => (Err(BlockingError::Panicked), Some(payload)),
-            };
-            // The waiting thread cannot leave before it has the value.
-            let _ = sender.send(value);
-            if let Some(payload) = panic {
-                // The caller learns that there was one; the loop's log says which, as for any other call.
-                std::panic::resume_unwind(payload);
-            }
-        };
-        self.call_named(Name::here(), call).map_err(|Stopped| BlockingError::Stopped)?;
+        let call = move |reactor: &Reactor| call(reactor, Reply(sender));
+        self.call_named(name, call).map_err(|Stopped| BlockingError::Stopped)?;
         receiver.recv().unwrap_or(Err(BlockingError::Stopped))
+    }
+}
+
+/// The way back to a thread that waits. Dropped unused, it tells that nothing will come.
+struct Reply<T>(mpsc::SyncSender<Result<T, BlockingError>>);
+
+impl<T> Reply<T> {
+    fn give(&self, value: Result<T, BlockingError>) {
+        // The waiting thread cannot leave before it has the value.
+        let _ = self.0.send(value);
+    }
+
+    /// What `call` makes. Of a panic the thread learns that there was one; the loop's log says which, as for any other call.
+    fn unless_panics<R>(&self, call: impl FnOnce() -> R) -> R {
+        let payload = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+            Ok(value) => return value,
+            Err(payload) => payload,
+        };
+        self.give(Err(BlockingError::Panicked));
+        std::panic::resume_unwind(payload)
     }
 }

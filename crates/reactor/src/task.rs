@@ -6,11 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::deferred::Deferred;
 use crate::failure::{Failure, Outcome};
+use crate::mark::Mark;
 use crate::name::Name;
 use crate::reactor::Reactor;
 use crate::remote::Mailbox;
@@ -20,26 +20,25 @@ use crate::source::{Key, Source};
 pub(crate) struct WakeHandle {
     key: Key,
     /// Already on its way: waking twice is waking once.
-    queued: AtomicBool,
+    queued: Mark,
     mailbox: Arc<Mailbox>,
 }
 
 impl WakeHandle {
     pub(crate) fn new(key: Key, mailbox: Arc<Mailbox>) -> WakeHandle {
-        WakeHandle { key, queued: AtomicBool::new(false), mailbox }
+        WakeHandle { key, queued: Mark::new(), mailbox }
     }
 
     /// It has arrived: the next wake counts again.
     pub(crate) fn clear(&self) -> Key {
-        // A swap, not a store: it also acquires what was written before a wake that found the mark set.
-        self.queued.swap(false, Ordering::AcqRel);
+        self.queued.clear();
         self.key
     }
 }
 
 impl Wake for WakeHandle {
     fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
+        if self.queued.set() {
             let mailbox = Arc::clone(&self.mailbox);
             mailbox.wake(self);
         }

@@ -3,41 +3,13 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use ropewalk_reactor::failure::Panicked;
 use ropewalk_reactor::{BlockingError, PoolError, Reactor, Simulation};
-use support::{PATIENCE, Trace, run};
-
-/// A gate in front of jobs: they wait until it is opened, or until the test has given up.
-#[derive(Clone)]
-struct Gate(Arc<Mutex<mpsc::Receiver<()>>>);
-
-fn gate() -> (mpsc::Sender<()>, Gate) {
-    let (open, closed) = mpsc::channel();
-    (open, Gate(Arc::new(Mutex::new(closed))))
-}
-
-impl Gate {
-    /// Waits for one opening, or for the sender to be gone.
-    fn pass(&self) {
-        let _ = self.0.lock().expect("no job panics here").recv_timeout(PATIENCE);
-    }
-}
-
-/// Polls the pool from the loop until `holds`.
-fn when(reactor: &Reactor, holds: impl Fn(&Reactor) -> bool + 'static, then: impl FnOnce() + 'static) {
-    if holds(reactor) {
-        return then();
-    }
-    let again = reactor.clone();
-    reactor.call_soon(move || {
-        thread::yield_now();
-        when(&again, holds, then);
-    });
-}
+use support::{Trace, gate, run, when};
 
 #[test]
 fn a_value_comes_back_to_the_loops_own_thread() {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ropewalk_reactor::{BlockingError, Reactor, Simulation, Stopped};
+use ropewalk_reactor::{BlockingError, Deferred, Reactor, Simulation, Stopped, deferred};
 use support::{PATIENCE, Trace, run};
 
 thread_local! {
@@ -191,4 +191,29 @@ fn a_reactor_dropped_before_it_ran_leaves_no_caller_waiting() {
     drop(reactor);
     assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Err(BlockingError::Stopped)));
     thread.join().unwrap();
+}
+
+#[test]
+fn a_blocking_call_may_wait_for_a_deferred() {
+    let reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    let thread = thread::spawn(move || {
+        let value = remote.blocking_call_deferred(|reactor| reactor.defer_to_thread(|| 42));
+        let failed = remote.blocking_call_deferred(|reactor| deferred::fail::<u32>(reactor, "no luck"));
+        let panicked = remote.blocking_call_deferred(|_| -> Deferred<u32> { panic!("as the test wants") });
+        remote.call_from_thread(Reactor::stop).unwrap();
+        (value, failed, panicked)
+    });
+    assert!(matches!(
+        reactor.remote().blocking_call_deferred(|reactor| deferred::succeed(reactor, 1)),
+        Err(BlockingError::OnTheLoop)
+    ));
+    run(&reactor);
+    let (value, failed, panicked) = thread.join().unwrap();
+    assert_eq!(value.unwrap().unwrap(), 42);
+    assert_eq!(failed.unwrap().unwrap_err().to_string(), "no luck");
+    assert_eq!(panicked.unwrap_err(), BlockingError::Panicked);
+    let remote = reactor.remote();
+    let late = thread::spawn(move || remote.blocking_call_deferred(|reactor| deferred::succeed(reactor, 1)));
+    assert_eq!(late.join().unwrap().unwrap_err(), BlockingError::Stopped);
 }

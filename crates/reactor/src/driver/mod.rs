@@ -265,11 +265,16 @@ impl Driver {
         }
     }
 
-    /// How long a job of the simulated pool takes; `None` means that real threads do it.
-    pub(crate) fn job_delay(&self) -> Option<Duration> {
+    /// Whether the pools have threads. Without, the loop does their jobs.
+    pub(crate) fn has_threads(&self) -> bool {
+        matches!(self, Driver::Real(_))
+    }
+
+    /// How long a job of a pool without threads takes.
+    pub(crate) fn job_delay(&self) -> Duration {
         match self {
-            Driver::Real(_) => None,
-            Driver::Sim(sim) => Some(sim.job_delay()),
+            Driver::Real(_) => Duration::ZERO,
+            Driver::Sim(sim) => sim.job_delay(),
         }
     }
 }

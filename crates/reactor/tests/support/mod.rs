@@ -1,9 +1,11 @@
-//! What the tests of the reactor share: a trace that callbacks write into, and a loop that must end.
+//! What the tests of the reactor share: a trace that callbacks write into, a loop that must end, a gate for threads.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use ropewalk_reactor::Reactor;
@@ -48,4 +50,37 @@ pub(crate) fn run(reactor: &Reactor) {
     });
     reactor.run().expect("the loop runs");
     assert!(!late.get(), "nothing stopped the loop");
+}
+
+/// A gate in front of jobs: they wait until it is opened, or until the test has given up.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Mutex<mpsc::Receiver<()>>>);
+
+/// A closed gate, and what opens it.
+pub(crate) fn gate() -> (mpsc::Sender<()>, Gate) {
+    let (open, closed) = mpsc::channel();
+    (open, Gate(Arc::new(Mutex::new(closed))))
+}
+
+impl Gate {
+    /// Waits for one opening, or for the sender to be gone.
+    pub(crate) fn pass(&self) {
+        let _ = self.0.lock().expect("no job panics here").recv_timeout(PATIENCE);
+    }
+}
+
+/// Asks, turn by turn, whether `holds`, and then goes on.
+pub(crate) fn when(
+    reactor: &Reactor,
+    holds: impl Fn(&Reactor) -> bool + 'static,
+    then: impl FnOnce() + 'static,
+) {
+    if holds(reactor) {
+        return then();
+    }
+    let again = reactor.clone();
+    reactor.call_soon(move || {
+        thread::yield_now();
+        when(&again, holds, then);
+    });
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ropewalk_net::{Address, FileSender, listen};
 use ropewalk_reactor::Reactor;
-use ropewalk_web::{AccessObserver, AccessRecord, Body, Request, Response, Router, Site};
+use ropewalk_web::{AccessObserver, AccessRecord, Request, Response, Router, Site};
 
 use crate::common::{Folder, Reply, Web, open_descriptors};
 
