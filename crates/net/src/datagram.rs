@@ -133,39 +133,49 @@ pub fn listen_udp(
     protocol: impl DatagramProtocol,
     options: DatagramOptions,
 ) -> io::Result<DatagramTransport> {
-    let mut socket = reactor.bind_udp(address, options.shared)?;
-    if let Some(peer) = options.peer {
-        socket.connect(peer)?;
-    }
-    let address = socket.local_address()?;
-    let mut made = None;
-    let key = reactor.add_source(|key| {
-        let hub = Rc::new(Hub {
-            reactor: reactor.clone(),
-            key,
-            name: options.name,
-            longest: options.datagram_bytes_max,
-            address,
-            peer: Cell::new(options.peer),
-            socket: RefCell::new(None),
-            protocol: Cell::new(Some(Box::new(protocol))),
-            stopping: Cell::new(false),
-            figures: Cell::default(),
-        });
-        made = Some(Rc::clone(&hub));
-        hub
-    });
-    let hub = made.expect("add_source calls its argument");
-    if let Err(error) = reactor.register_datagrams(&mut socket, key) {
-        reactor.remove_source(key);
-        return Err(error);
-    }
-    *hub.socket.borrow_mut() = Some(socket);
-    hub.call(|protocol, transport| protocol.start_protocol(transport));
-    Ok(DatagramTransport(hub))
+    let socket = reactor.bind_udp(address, options.shared)?;
+    DatagramTransport::start(reactor, socket, Box::new(protocol), &options)
 }
 
 impl DatagramTransport {
+    /// Gives what arrives at a socket to `protocol`.
+    pub(crate) fn start(
+        reactor: &Reactor,
+        mut socket: DatagramSocket,
+        protocol: Box<dyn DatagramProtocol>,
+        options: &DatagramOptions,
+    ) -> io::Result<DatagramTransport> {
+        if let Some(peer) = options.peer {
+            socket.connect(peer)?;
+        }
+        let address = socket.local_address()?;
+        let mut made = None;
+        let key = reactor.add_source(|key| {
+            let hub = Rc::new(Hub {
+                reactor: reactor.clone(),
+                key,
+                name: options.name,
+                longest: options.datagram_bytes_max,
+                address,
+                peer: Cell::new(options.peer),
+                socket: RefCell::new(None),
+                protocol: Cell::new(Some(protocol)),
+                stopping: Cell::new(false),
+                figures: Cell::default(),
+            });
+            made = Some(Rc::clone(&hub));
+            hub
+        });
+        let hub = made.expect("add_source calls its argument");
+        if let Err(error) = reactor.register_datagrams(&mut socket, key) {
+            reactor.remove_source(key);
+            return Err(error);
+        }
+        *hub.socket.borrow_mut() = Some(socket);
+        hub.call(|protocol, transport| protocol.start_protocol(transport));
+        Ok(DatagramTransport(hub))
+    }
+
     /// Sends one datagram.
     ///
     /// # Errors

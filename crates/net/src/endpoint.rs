@@ -13,6 +13,7 @@ use std::time::Duration;
 use ropewalk_reactor::ListenOptions;
 
 use crate::proxied::ProxyOptions;
+use crate::systemd::Passed;
 
 /// Where a server listens.
 ///
@@ -37,7 +38,8 @@ pub enum ServerEndpoint {
         /// Connections that may wait to be accepted.
         backlog: u32,
     },
-    /// `unix:PATH[:mode=OCTAL][:backlog=N]`. A socket file that nobody listens at is replaced.
+    /// `unix:PATH[:mode=OCTAL][:backlog=N]`. A socket file that nobody listens at is replaced. A path that begins with `@` is
+    /// written `./@name`.
     Unix {
         /// The socket file.
         path: PathBuf,
@@ -55,6 +57,20 @@ pub enum ServerEndpoint {
         /// Who is believed.
         options: ProxyOptions,
     },
+    /// `unix:@NAME[:backlog=N]`, as systemd and `ss` write it: a UNIX socket with a name outside the file system. It has no file, so
+    /// nothing is left behind and nothing is to be removed; but it has no permissions either: whoever is in the same network
+    /// namespace may connect.
+    Abstract {
+        /// The name without the `@`; 107 bytes at most.
+        name: String,
+        /// Connections that may wait to be accepted.
+        backlog: u32,
+    },
+    /// `stdio:`: standard input and output, as one connection that is there at once. See [`crate::stdio()`].
+    Stdio,
+    /// `systemd:name=NAME` or `systemd:index=N`: a socket that systemd listens at and has handed over. Each is taken once; its file and
+    /// its backlog are systemd's. `man 5 systemd.socket`, `FileDescriptorName=`.
+    Systemd(Passed),
 }
 
 /// Where a client connects.
@@ -79,10 +95,17 @@ pub enum ClientEndpoint {
         /// The address of this machine from which to connect; the system's choice unless given.
         bind_address: Option<IpAddr>,
     },
-    /// `unix:path=PATH[:timeout=SECONDS]`, or `unix:PATH`.
+    /// `unix:path=PATH[:timeout=SECONDS]`, or `unix:PATH`. A path that begins with `@` is written `./@name`.
     Unix {
         /// The socket file.
         path: PathBuf,
+        /// 30 s unless given.
+        timeout: Duration,
+    },
+    /// `unix:path=@NAME[:timeout=SECONDS]`, or `unix:@NAME`: a UNIX socket with a name outside the file system.
+    Abstract {
+        /// The name without the `@`.
+        name: String,
         /// 30 s unless given.
         timeout: Duration,
     },
@@ -139,18 +162,20 @@ impl ServerEndpoint {
             ServerEndpoint::Tcp { interface: Some(address), .. } => Some(*address),
             ServerEndpoint::Tcp { v6: true, .. } => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
             ServerEndpoint::Tcp { .. } => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            ServerEndpoint::Unix { .. } => None,
             ServerEndpoint::Proxy { inner, .. } => inner.interface(),
+            ServerEndpoint::Unix { .. }
+            | ServerEndpoint::Abstract { .. }
+            | ServerEndpoint::Stdio
+            | ServerEndpoint::Systemd(_) => None,
         }
     }
 
-    /// Whether only this machine can reach it. Never behind a proxy, which passes on the connections of others.
+    /// Whether only this machine can reach it. Never behind a proxy, which passes on the connections of others; and nobody knows of
+    /// systemd's sockets before they are taken.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        if matches!(self, ServerEndpoint::Proxy { .. }) {
-            return false;
-        }
-        self.interface().is_none_or(|address| address.is_loopback())
+        let elsewhere = matches!(self, ServerEndpoint::Systemd(_) | ServerEndpoint::Proxy { .. });
+        !elsewhere && self.interface().is_none_or(|address| address.is_loopback())
     }
 }
 
@@ -188,12 +213,32 @@ impl FromStr for ServerEndpoint {
                 ServerEndpoint::Tcp { port, interface, v6, backlog }
             }
             "unix" => {
-                let path = parts.required("address", 0, "unix:/run/app.sock")?.into();
-                let mode = parts.key("mode").map(|text| parts.octal(&text)).transpose()?.unwrap_or(UNIX_MODE);
+                let path = parts.required("address", 0, "unix:/run/app.sock")?;
+                let mode = parts.key("mode").map(|text| parts.octal(&text)).transpose()?;
                 let backlog = parts.optional_number("backlog", backlog)?;
-                ServerEndpoint::Unix { path, mode, backlog }
+                match parts.abstract_name(&path)? {
+                    Some(_) if mode.is_some() => {
+                        return Err(parts.error(
+                            "a name outside the file system has no mode: whoever knows it may connect",
+                        ));
+                    }
+                    Some(name) => ServerEndpoint::Abstract { name, backlog },
+                    None => {
+                        ServerEndpoint::Unix { path: path.into(), mode: mode.unwrap_or(UNIX_MODE), backlog }
+                    }
+                }
             }
-            _ => return Err(parts.unknown_kind("tcp:PORT, tcp6:PORT, unix:PATH or proxy:ENDPOINT")),
+            "stdio" => {
+                // Nothing is what stands behind its colon.
+                parts.positional.retain(|argument| argument.as_deref() != Some(""));
+                ServerEndpoint::Stdio
+            }
+            "systemd" => ServerEndpoint::Systemd(parts.passed()?),
+            _ => {
+                return Err(parts.unknown_kind(
+                    "tcp:PORT, tcp6:PORT, unix:PATH, stdio:, systemd:name=NAME or proxy:ENDPOINT",
+                ));
+            }
         };
         parts.finish()?;
         Ok(endpoint)
@@ -218,9 +263,12 @@ impl FromStr for ClientEndpoint {
                 ClientEndpoint::Tcp { host, port, timeout, bind_address }
             }
             "unix" => {
-                let path = parts.required("path", 0, "unix:path=/run/app.sock")?.into();
+                let path = parts.required("path", 0, "unix:path=/run/app.sock")?;
                 let timeout = parts.timeout()?;
-                ClientEndpoint::Unix { path, timeout }
+                match parts.abstract_name(&path)? {
+                    Some(name) => ClientEndpoint::Abstract { name, timeout },
+                    None => ClientEndpoint::Unix { path: path.into(), timeout },
+                }
             }
             _ => return Err(parts.unknown_kind("tcp:HOST:PORT or unix:PATH")),
         };
@@ -249,6 +297,12 @@ impl fmt::Display for ServerEndpoint {
                 backlog
             }
             ServerEndpoint::Proxy { inner, options } => return proxy::write(f, inner, options),
+            ServerEndpoint::Abstract { name, backlog } => {
+                write!(f, "unix:@{}", quote(name))?;
+                backlog
+            }
+            ServerEndpoint::Stdio => return f.write_str("stdio:"),
+            ServerEndpoint::Systemd(which) => return write!(f, "systemd:{which}"),
         };
         if *backlog == usual { Ok(()) } else { write!(f, ":backlog={backlog}") }
     }
@@ -266,6 +320,10 @@ impl fmt::Display for ClientEndpoint {
             }
             ClientEndpoint::Unix { path, timeout } => {
                 write!(f, "unix:path={}", quote(&path.to_string_lossy()))?;
+                timeout
+            }
+            ClientEndpoint::Abstract { name, timeout } => {
+                write!(f, "unix:path=@{}", quote(name))?;
                 timeout
             }
         };
@@ -343,7 +401,7 @@ impl Parts {
     fn unknown_kind(&self, known: &str) -> EndpointError {
         let what = match self.kind.as_str() {
             "ssl" | "tls" => "TLS is not built into this version".to_owned(),
-            "systemd" | "proxy" | "haproxy" | "stdio" => {
+            "proxy" | "haproxy" => {
                 format!("{}: is not built into this version", self.kind)
             }
             kind if kind.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -381,6 +439,27 @@ impl Parts {
                 _ => Err(self.error(&format!("{name} {text:?} is not a number from 1 to 65535"))),
             },
             None => Ok(default),
+        }
+    }
+
+    /// The name behind the `@` of a UNIX socket that has no file.
+    fn abstract_name(&self, path: &str) -> Result<Option<String>, EndpointError> {
+        match path.strip_prefix('@') {
+            Some("") => Err(self.error("a name is missing behind the @; write unix:@app")),
+            // The system's address has 108 bytes, of which the first is the null byte that an @ stands for.
+            Some(name) if name.len() > 107 => {
+                Err(self.error("the name behind the @ is longer than 107 bytes"))
+            }
+            name => Ok(name.map(str::to_owned)),
+        }
+    }
+
+    /// Which of systemd's sockets is meant.
+    fn passed(&mut self) -> Result<Passed, EndpointError> {
+        match (self.key("name"), self.key("index")) {
+            (Some(name), None) if !name.is_empty() => Ok(Passed::Name(name)),
+            (None, Some(index)) => Ok(Passed::Index(self.number(&index, "index", "a number from 0 on")?)),
+            _ => Err(self.error("it says which socket: write systemd:name=web or systemd:index=0")),
         }
     }
 
@@ -443,6 +522,11 @@ mod tests {
             "tcp6:80",
             "tcp6:80:interface=\\:\\:1",
             "unix:/run/a\\:b.sock:mode=660",
+            "unix:./@file",
+            "stdio:",
+            "systemd:name=a\\:b",
+            "systemd:index=3",
+            "unix:@app\\:1:backlog=5",
         ] {
             assert_eq!(server(text).expect(text).to_string(), text);
         }
@@ -451,6 +535,7 @@ mod tests {
             "tcp:host=\\:\\:1:port=80:bindAddress=\\:\\:1:timeout=2",
             "tcp:host=a:port=80:bindAddress=127.0.0.2",
             "unix:path=/x:timeout=1.5",
+            "unix:path=@x:timeout=1.5",
         ] {
             assert_eq!(text.parse::<ClientEndpoint>().expect(text).to_string(), text);
         }
@@ -476,6 +561,13 @@ mod tests {
             ("tcp:80:backlog=1:backlog=2", "given twice"),
             ("tcp6:80:interface=127.0.0.1", "IPv6"),
             ("unix:/x:mode=999", "octal"),
+            ("unix:@", "missing behind the @"),
+            ("stdio:1", "one argument too many"),
+            ("systemd:", "write systemd:name=web"),
+            ("systemd:name=a:index=0", "write systemd:name=web"),
+            ("systemd:index=first", "not a number from 0 on"),
+            ("systemd:domain=INET:index=0", "knows no domain="),
+            ("unix:@x:mode=600", "has no mode"),
             ("ssl:443", "TLS"),
             ("gopher:70", "no kind \"gopher\""),
             ("tcp:80\\", "backslash"),

@@ -29,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod connect;
 mod datagram;
 mod endpoint;
@@ -43,10 +44,13 @@ mod proxied;
 mod receivers;
 mod resolver;
 mod service;
+mod stdio;
 mod stream;
+mod systemd;
 pub mod testing;
 mod transport;
 
+pub use adopt::{adopt_connection, adopt_datagrams, adopt_listener};
 pub use connect::{ATTEMPT_DELAY, ConnectError, ConnectOptions, FailedAttempt, connect, connect_with};
 pub use datagram::{DatagramOptions, DatagramProtocol, DatagramStatistics, DatagramTransport, listen_udp};
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint, quote};
@@ -70,5 +74,7 @@ pub use resolver::{
 pub use ropewalk_reactor::io::{Address, Below, Layer};
 pub use ropewalk_wire::proxy_protocol;
 pub use service::{ClientFactory, ClientPolicy, ClientService, ClientStatistics, Connected};
+pub use stdio::{adopt_pipes, stdio};
 pub use stream::{Flush, Stream, StreamEnd, StreamError, StreamFactory, StreamLimits, Write, stream_factory};
+pub use systemd::Passed;
 pub use transport::{Transport, TransportOptions};

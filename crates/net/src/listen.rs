@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_reactor::io::{Address, Listener, Socket};
+use ropewalk_reactor::io::{Address, Listener, Pipes, Socket};
 use ropewalk_reactor::{
     Deadline, Failure, Key, ListenOptions, Name, Reactor, Readiness, Share, Source, Time,
 };
@@ -23,6 +24,7 @@ use crate::endpoint::ServerEndpoint;
 use crate::limits::{Admission, ConnectionLimits};
 use crate::protocol::Factory;
 use crate::proxied::{ProxyProtocol, ProxyStatistics};
+use crate::systemd;
 use crate::transport::{Origin, OriginKind, Transport, TransportOptions};
 
 /// Connections accepted in one turn before others get theirs.
@@ -67,6 +69,8 @@ struct Listening {
     proxied: Option<Rc<ProxyProtocol>>,
     address: Address,
     backlog: u32,
+    /// Somebody else has made it: the file of a UNIX socket is not ours to remove.
+    adopted: bool,
     /// The descriptor that is given up when there is none left.
     reserve: Cell<Option<File>>,
     timer: Cell<Deadline>,
@@ -122,29 +126,60 @@ pub fn listen_with(
     factory: Rc<dyn Factory>,
     options: ServerOptions,
 ) -> io::Result<Port> {
-    let (listener, backlog) = open(reactor, endpoint, options.share)?;
-    let ServerEndpoint::Proxy { options: proxy, .. } = endpoint else {
-        return Port::start(reactor, listener, backlog, factory, None, options);
+    let (endpoint, proxy) = match endpoint {
+        ServerEndpoint::Proxy { inner, options } => (&**inner, Some(options)),
+        other => (other, None),
     };
+    let opened = open(reactor, endpoint, options.share)?;
+    let Some(proxy) = proxy else { return Port::start(reactor, opened, factory, None, options) };
     let proxied = Rc::new(ProxyProtocol::with_options(factory, proxy.clone()));
-    Port::start(reactor, listener, backlog, Rc::clone(&proxied) as _, Some(proxied), options)
+    Port::start(reactor, opened, Rc::clone(&proxied) as _, Some(proxied), options)
 }
 
-fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Result<(Listener, u32)> {
+/// A listener, however it was come by.
+pub(crate) struct Opened {
+    listener: Listener,
+    backlog: u32,
+    /// Somebody else has made it.
+    adopted: bool,
+}
+
+impl Opened {
+    fn ours(listener: Listener, backlog: u32) -> Opened {
+        Opened { listener, backlog, adopted: false }
+    }
+
+    /// A descriptor that somebody else has made.
+    pub(crate) fn adopted(fd: OwnedFd) -> io::Result<Opened> {
+        let backlog = ListenOptions::default().backlog;
+        Ok(Opened { listener: Listener::adopt(fd)?, backlog, adopted: true })
+    }
+}
+
+fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Result<Opened> {
+    let alone = |backlog| ListenOptions { backlog, share: Share::Alone };
     match endpoint {
         ServerEndpoint::Tcp { port, backlog, .. } => {
             let interface = endpoint.interface().expect("a TCP endpoint has an interface");
             let options = ListenOptions { backlog: *backlog, share };
             let listener = reactor.listen_tcp(SocketAddr::new(interface, *port), &options)?;
-            Ok((listener, *backlog))
+            Ok(Opened::ours(listener, *backlog))
         }
         ServerEndpoint::Unix { path, mode, backlog } => {
             remove_stale(path)?;
-            let options = ListenOptions { backlog: *backlog, share: Share::Alone };
-            let listener = reactor.listen_unix(path, &options)?;
+            let listener = reactor.listen_unix(path, &alone(*backlog))?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
-            Ok((listener, *backlog))
+            Ok(Opened::ours(listener, *backlog))
         }
+        ServerEndpoint::Abstract { name, backlog } => {
+            Ok(Opened::ours(reactor.listen_abstract(name.as_bytes(), &alone(*backlog))?, *backlog))
+        }
+        ServerEndpoint::Stdio => {
+            let pipes = Box::new(Pipes::stdio()?);
+            Ok(Opened::ours(Listener::Pipe(RefCell::new(Some(pipes))), ListenOptions::default().backlog))
+        }
+        ServerEndpoint::Systemd(which) => Opened::adopted(systemd::take(which, share)?),
+        // The outer one was taken off; one within another would want a second header.
         ServerEndpoint::Proxy { inner, .. } => open(reactor, inner, share),
     }
 }
@@ -164,15 +199,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 impl Port {
-    fn start(
+    pub(crate) fn start(
         reactor: &Reactor,
-        mut listener: Listener,
-        backlog: u32,
+        opened: Opened,
         factory: Rc<dyn Factory>,
         proxied: Option<Rc<ProxyProtocol>>,
-        options: ServerOptions,
+        mut options: ServerOptions,
     ) -> io::Result<Port> {
+        let Opened { mut listener, backlog, adopted } = opened;
         let address = listener.local_address()?;
+        if address == Address::Pipe {
+            options.transport.write_stall = None;
+        }
         let origin = Rc::new(Origin {
             reactor: reactor.clone(),
             name: options.name,
@@ -190,6 +228,7 @@ impl Port {
                 proxied,
                 address,
                 backlog,
+                adopted,
                 reserve: Cell::new(reserve),
                 timer: Cell::new(Deadline::NONE),
                 backing_off: Cell::new(false),
@@ -229,6 +268,10 @@ impl Port {
             Address::Unix(path) => {
                 ServerEndpoint::Unix { path: path.clone().unwrap_or_default(), mode: 0o666, backlog }
             }
+            Address::Abstract(name) => {
+                ServerEndpoint::Abstract { name: String::from_utf8_lossy(name).into_owned(), backlog }
+            }
+            _ => ServerEndpoint::Stdio,
         };
         match &self.0.proxied {
             None => endpoint,
@@ -267,17 +310,21 @@ impl Listening {
     fn admission(&self) -> &Admission {
         match &self.origin.kind {
             OriginKind::Accepted(admission) => admission,
-            OriginKind::Connecting(_) => unreachable!("a listener's origin accepts"),
+            _ => unreachable!("a listener's origin accepts"),
         }
     }
 
     fn stop(&self) {
-        let Some(listener) = self.listener.borrow_mut().take() else { return };
+        let Some(mut listener) = self.listener.borrow_mut().take() else { return };
+        // Somebody else may have it open as well, and then the system would go on telling of it.
+        self.origin.reactor.deregister_listener(&mut listener);
         drop(listener);
         drop(self.reserve.take());
         self.origin.reactor.remove_deadline(self.timer.replace(Deadline::NONE));
         self.origin.reactor.remove_source(self.key);
-        if let Address::Unix(Some(path)) = &self.address {
+        if let Address::Unix(Some(path)) = &self.address
+            && !self.adopted
+        {
             // Somebody else may have removed it already, or a successor listens there: both are fine.
             remove_socket(path);
         }
@@ -306,6 +353,10 @@ impl Listening {
         let counted = peer.ip().filter(|_| counts);
         if !self.admission().admit(counted) {
             return self.turn_away(&socket);
+        }
+        if self.adopted {
+            // Those that came before the listener was ours have inherited nothing of ours.
+            socket.prepare();
         }
         let built = catch_unwind(AssertUnwindSafe(|| self.factory.build_protocol(&peer)));
         let built = built.unwrap_or_else(|payload| {

@@ -1,5 +1,5 @@
 //! What every transport does, whatever is below: each check runs in the simulation with 100 seeds (windows of a few bytes,
-//! segments of one), over TCP and over UNIX sockets.
+//! segments of one), over TCP and over UNIX sockets, with a file and without.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 mod common;

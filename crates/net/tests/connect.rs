@@ -434,6 +434,7 @@ fn address(port: &Port) -> SocketAddr {
     match port.address() {
         Address::Inet(address) => *address,
         Address::Unix(_) => unreachable!(),
+        other => panic!("not an address to connect to: {other}"),
     }
 }
 

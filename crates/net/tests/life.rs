@@ -25,7 +25,7 @@ fn endpoint() -> ServerEndpoint {
 fn address(port: &Port) -> SocketAddr {
     match port.address() {
         Address::Inet(address) => *address,
-        Address::Unix(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 

@@ -44,7 +44,7 @@ fn serve<T: 'static, F: Future<Output = T> + 'static>(
 fn address(port: &Port) -> std::net::SocketAddr {
     match port.address() {
         Address::Inet(address) => *address,
-        Address::Unix(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 

@@ -65,6 +65,7 @@ fn address(port: &Port) -> SocketAddr {
     match port.address() {
         Address::Inet(address) => *address,
         Address::Unix(_) => unreachable!("it listens on TCP"),
+        other => panic!("not an address to connect to: {other}"),
     }
 }
 

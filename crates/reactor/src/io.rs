@@ -2,29 +2,50 @@
 //! because reading and writing are the hot path. They are nonblocking and close on exec, and know nothing of protocols.
 //! `net` stands on these two types.
 
+use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use crate::driver::sim;
 
+mod adopt;
 mod datagram;
 mod layer;
+mod passing;
+mod pipes;
 
 pub use datagram::DatagramSocket;
 pub use layer::{Below, Layer, Layered};
+pub use passing::Passing;
+pub use pipes::Pipes;
 
 /// Where a socket or a listener is, or its peer.
+///
+/// ```
+/// use ropewalk_reactor::io::Address;
+/// assert_eq!(Address::Inet("127.0.0.1:80".parse().unwrap()).to_string(), "127.0.0.1:80");
+/// assert_eq!(Address::Unix(Some("/run/app.sock".into())).to_string(), "unix:/run/app.sock");
+/// assert_eq!(Address::Abstract(b"app".to_vec()).to_string(), "unix:@app");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Address {
     /// An IP address and a port.
     Inet(SocketAddr),
     /// A UNIX socket's path; `None` for a socket without a name, as clients are.
     Unix(Option<PathBuf>),
+    /// A UNIX socket's name outside the file system (`man 7 unix`, "abstract"), without the null byte it begins with. Any bytes.
+    Abstract(Vec<u8>),
+    /// Two descriptors that are no socket, as standard input and output are.
+    Pipe,
 }
 
 impl Address {
@@ -33,7 +54,7 @@ impl Address {
     pub fn ip(&self) -> Option<std::net::IpAddr> {
         match self {
             Address::Inet(address) => Some(address.ip()),
-            Address::Unix(_) => None,
+            Address::Unix(_) | Address::Abstract(_) | Address::Pipe => None,
         }
     }
 }
@@ -44,6 +65,9 @@ impl fmt::Display for Address {
             Address::Inet(address) => write!(f, "{address}"),
             Address::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
             Address::Unix(None) => f.write_str("unix:"),
+            // As systemd and ss write it. What is not printable is escaped: the name is the peer's choice.
+            Address::Abstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
+            Address::Pipe => f.write_str("pipe"),
         }
     }
 }
@@ -55,6 +79,10 @@ pub enum Socket {
     Tcp(mio::net::TcpStream),
     /// A UNIX socket of the system.
     Unix(mio::net::UnixStream),
+    /// A UNIX socket of the system that carries descriptors.
+    Passing(Box<Passing>),
+    /// Two descriptors, one to read and one to write.
+    Pipe(Box<Pipes>),
     /// One end of a simulated connection.
     Sim(Box<sim::End>),
     /// Any of these under a layer.
@@ -66,7 +94,9 @@ impl Socket {
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(socket) => receive(socket.as_fd(), into),
-            Socket::Unix(socket) => receive(socket.as_fd(), into),
+            Socket::Unix(socket) => passing::receive(socket.as_fd(), into),
+            Socket::Passing(passing) => passing.read(into),
+            Socket::Pipe(pipes) => pipes.read(into),
             Socket::Sim(end) => end.read(into),
             Socket::Layered(layered) => layered.read(into),
         }
@@ -77,6 +107,8 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => send(socket.as_fd(), from),
             Socket::Unix(socket) => send(socket.as_fd(), from),
+            Socket::Passing(passing) => passing.write(from),
+            Socket::Pipe(pipes) => pipes.write(from),
             Socket::Sim(end) => end.write(from),
             Socket::Layered(layered) => layered.write(from),
         }
@@ -87,16 +119,21 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => (&*socket).write_vectored(from),
             Socket::Unix(socket) => (&*socket).write_vectored(from),
+            Socket::Passing(passing) => passing.write_vectored(from),
+            Socket::Pipe(pipes) => pipes.write_vectored(from),
             Socket::Sim(end) => end.write_vectored(from),
             Socket::Layered(layered) => write_pieces(from, |piece| layered.write(piece)),
         }
     }
 
-    /// Ends one direction or both.
+    /// Ends one direction or both. The input of two descriptors ends only with both.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => socket.shutdown(how),
             Socket::Unix(socket) => socket.shutdown(how),
+            Socket::Passing(passing) => passing.stream.shutdown(how),
+            Socket::Pipe(_) if how == Shutdown::Read => Ok(()),
+            Socket::Pipe(pipes) => pipes.end_output(),
             Socket::Sim(end) => end.shutdown(how),
             Socket::Layered(layered) => layered.shutdown(how),
         }
@@ -109,7 +146,7 @@ impl Socket {
                 // Failing means the peer gets an orderly end instead of a reset.
                 let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
             }
-            Socket::Unix(_) => {}
+            Socket::Unix(_) | Socket::Passing(_) | Socket::Pipe(_) => {}
             Socket::Sim(end) => end.reset_on_close(),
             Socket::Layered(layered) => layered.below().set_reset_on_close(),
         }
@@ -119,16 +156,18 @@ impl Socket {
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => socket.set_nodelay(nodelay),
-            Socket::Unix(_) | Socket::Sim(_) => Ok(()),
+            Socket::Unix(_) | Socket::Passing(_) | Socket::Pipe(_) | Socket::Sim(_) => Ok(()),
             Socket::Layered(layered) => layered.below().set_nodelay(nodelay),
         }
     }
 
-    /// The error of a failed connecting, if there is one. `Ok(None)` means connected.
+    /// The error of a failed connecting, or of an output that is broken, if there is one. `Ok(None)` means connected.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
             Socket::Tcp(socket) => socket.take_error(),
             Socket::Unix(socket) => socket.take_error(),
+            Socket::Passing(passing) => passing.stream.take_error(),
+            Socket::Pipe(pipes) => Ok(pipes.take_error()),
             Socket::Sim(end) => Ok(end.take_error()),
             Socket::Layered(layered) => layered.below().take_error(),
         }
@@ -139,6 +178,8 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.peer_addr().map(Address::Inet),
             Socket::Unix(socket) => socket.peer_addr().map(|address| unix_address(&address)),
+            Socket::Passing(passing) => passing.stream.peer_addr().map(|address| unix_address(&address)),
+            Socket::Pipe(_) => Ok(Address::Pipe),
             Socket::Sim(end) => end.peer_address(),
             Socket::Layered(layered) => layered.below().peer_address(),
         }
@@ -149,18 +190,30 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.local_addr().map(Address::Inet),
             Socket::Unix(socket) => socket.local_addr().map(|address| unix_address(&address)),
+            Socket::Passing(passing) => passing.stream.local_addr().map(|address| unix_address(&address)),
+            Socket::Pipe(_) => Ok(Address::Pipe),
             Socket::Sim(end) => Ok(end.local_address()),
             Socket::Layered(layered) => layered.below().local_address(),
         }
     }
 
-    /// The descriptor; a simulated end has none, and under a layer it is not for others to write to.
+    /// The same socket, which carries descriptors from now on if it is one of UNIX.
+    #[must_use]
+    pub fn into_passing(self) -> Socket {
+        match self {
+            Socket::Unix(stream) => Socket::Passing(Box::new(Passing::new(stream))),
+            other => other,
+        }
+    }
+
+    /// The descriptor, for those who write past this type. A simulated end has none, a pair of them not one, and where descriptors
+    /// travel bytes are counted, so that nobody may write past it; nor past a layer.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Socket::Tcp(socket) => Some(socket.as_fd()),
             Socket::Unix(socket) => Some(socket.as_fd()),
-            Socket::Sim(_) | Socket::Layered(_) => None,
+            Socket::Passing(_) | Socket::Pipe(_) | Socket::Sim(_) | Socket::Layered(_) => None,
         }
     }
 
@@ -203,6 +256,8 @@ pub enum Listener {
     Tcp(mio::net::TcpListener),
     /// A UNIX socket of the system.
     Unix(mio::net::UnixListener),
+    /// No socket, but one connection that is there already: what listening at standard input and output means.
+    Pipe(RefCell<Option<Box<Pipes>>>),
     /// A port of the simulated network.
     Sim(sim::Port),
 }
@@ -214,9 +269,11 @@ impl Listener {
             Listener::Tcp(listener) => {
                 listener.accept().map(|(socket, peer)| (Socket::Tcp(socket), Address::Inet(peer)))
             }
-            Listener::Unix(listener) => {
-                listener.accept().map(|(socket, peer)| (Socket::Unix(socket), unix_address(&peer)))
-            }
+            Listener::Unix(listener) => accept_unix(listener.as_fd()),
+            Listener::Pipe(pipes) => match pipes.borrow_mut().take() {
+                Some(pipes) => Ok((Socket::Pipe(pipes), Address::Pipe)),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            },
             Listener::Sim(port) => port.accept().map(|(end, peer)| (Socket::Sim(Box::new(end)), peer)),
         }
     }
@@ -226,6 +283,7 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Inet),
             Listener::Unix(listener) => listener.local_addr().map(|address| unix_address(&address)),
+            Listener::Pipe(_) => Ok(Address::Pipe),
             Listener::Sim(port) => Ok(port.local_address()),
         }
     }
@@ -266,6 +324,24 @@ fn send(socket: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, from, SendFlags::NOSIGNAL)?)
 }
 
+/// Not mio's, which takes a peer with a name outside the file system for one without a name.
+fn accept_unix(listener: BorrowedFd<'_>) -> io::Result<(Socket, Address)> {
+    let (fd, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.and_then(|peer| rustix::net::SocketAddrUnix::try_from(peer).ok());
+    let address = match &peer {
+        Some(peer) => match (peer.abstract_name(), peer.path_bytes()) {
+            (Some(name), _) => Address::Abstract(name.to_vec()),
+            (None, Some(path)) => Address::Unix(Some(OsStr::from_bytes(path).into())),
+            (None, None) => Address::Unix(None),
+        },
+        None => Address::Unix(None),
+    };
+    Ok((Socket::Unix(mio::net::UnixStream::from_std(fd.into())), address))
+}
+
 fn unix_address(address: &std::os::unix::net::SocketAddr) -> Address {
-    Address::Unix(address.as_pathname().map(PathBuf::from))
+    match address.as_abstract_name() {
+        Some(name) => Address::Abstract(name.to_vec()),
+        None => Address::Unix(address.as_pathname().map(PathBuf::from)),
+    }
 }

@@ -276,12 +276,32 @@ impl Reactor {
 
     /// Registers a socket under a key: readable and writable, once and for good, edge-triggered.
     pub fn register_socket(&self, socket: &mut Socket, key: Key) -> io::Result<()> {
-        self.0.driver.register_socket(socket, key)
+        self.0.driver.register_socket(socket, key)?;
+        if matches!(socket, Socket::Pipe(_)) {
+            // A file is ready without ever saying so, and a named pipe does not tell of a writer that had gone before.
+            self.ready_again(key, Readiness::READABLE.and(Readiness::READ_CLOSED));
+        }
+        Ok(())
     }
 
     /// Registers a listener under a key.
     pub fn register_listener(&self, listener: &mut Listener, key: Key) -> io::Result<()> {
-        self.0.driver.register_listener(listener, key)
+        self.0.driver.register_listener(listener, key)?;
+        if matches!(listener, Listener::Pipe(_)) {
+            self.ready_again(key, Readiness::READABLE);
+        }
+        Ok(())
+    }
+
+    /// Stops watching a socket before it is closed: needed where its description is shared and so outlives it, for the system forgets
+    /// only what nobody has open.
+    pub fn deregister_socket(&self, socket: &mut Socket) {
+        self.0.driver.deregister_socket(socket);
+    }
+
+    /// The same for a listener.
+    pub fn deregister_listener(&self, listener: &mut Listener) {
+        self.0.driver.deregister_listener(listener);
     }
 
     pub(crate) fn register_foreign(
@@ -302,6 +322,18 @@ impl Reactor {
     /// A listening UNIX socket.
     pub fn listen_unix(&self, path: &Path, options: &ListenOptions) -> io::Result<Listener> {
         self.0.driver.listen_unix(path, options)
+    }
+
+    /// A listening UNIX socket with a name outside the file system ([`Address::Abstract`]); a name has 107 bytes at most.
+    ///
+    /// [`Address::Abstract`]: crate::io::Address::Abstract
+    pub fn listen_abstract(&self, name: &[u8], options: &ListenOptions) -> io::Result<Listener> {
+        self.0.driver.listen_abstract(name, options)
+    }
+
+    /// A UNIX socket that begins to connect to a name outside the file system.
+    pub fn connect_abstract(&self, name: &[u8]) -> io::Result<Socket> {
+        self.0.driver.connect_abstract(name)
     }
 
     /// A UDP socket. `shared` lets several sockets have the same port, as those do that hear one multicast group.

@@ -14,8 +14,21 @@ pub struct Key {
     generation: u32,
 }
 
-/// Generations stay below this, so that no key's token is one that the driver keeps for itself.
-const GENERATION_MASK: u32 = 0x7FFF_FFFF;
+/// Generations stay below this: of a token's two highest bits one says which half of a pair of descriptors is meant, and both
+/// together are the driver's own.
+const GENERATION_MASK: u32 = 0x3FFF_FFFF;
+
+/// One of two descriptors that are watched under one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// What is read.
+    Input,
+    /// What is written.
+    Output,
+}
+
+const INPUT: usize = 1 << 62;
+const OUTPUT: usize = 1 << 63;
 
 impl Key {
     pub(crate) fn token(self) -> usize {
@@ -23,7 +36,25 @@ impl Key {
     }
 
     pub(crate) fn from_token(token: usize) -> Key {
-        Key { index: token as u32, generation: (token >> 32) as u32 }
+        Key { index: token as u32, generation: (token >> 32) as u32 & GENERATION_MASK }
+    }
+
+    pub(crate) fn half_token(self, half: Half) -> usize {
+        match half {
+            Half::Input => self.token() | INPUT,
+            Half::Output => self.token() | OUTPUT,
+        }
+    }
+}
+
+impl Half {
+    /// Which half a token is of; `None` for a descriptor that does both.
+    pub(crate) fn from_token(token: usize) -> Option<Half> {
+        match token & (INPUT | OUTPUT) {
+            INPUT => Some(Half::Input),
+            OUTPUT => Some(Half::Output),
+            _ => None,
+        }
     }
 }
 
@@ -208,6 +239,11 @@ mod tests {
         assert!(sources.find(second).is_some());
         assert!(sources.remove(first).is_none());
         assert_eq!(Key::from_token(second.token()), second);
+        assert_eq!(Half::from_token(second.token()), None);
+        for half in [Half::Input, Half::Output] {
+            assert_eq!(Key::from_token(second.half_token(half)), second);
+            assert_eq!(Half::from_token(second.half_token(half)), Some(half));
+        }
         assert_eq!(sources.len(), 1);
     }
 }

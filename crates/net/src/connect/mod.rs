@@ -132,13 +132,18 @@ pub(crate) struct Dial {
 impl Dial {
     pub(crate) async fn run(self) -> Outcome<Transport> {
         let limit = match &self.endpoint {
-            ClientEndpoint::Tcp { timeout, .. } | ClientEndpoint::Unix { timeout, .. } => *timeout,
+            ClientEndpoint::Tcp { timeout, .. }
+            | ClientEndpoint::Unix { timeout, .. }
+            | ClientEndpoint::Abstract { timeout, .. } => *timeout,
         };
         let until = self.reactor.now() + limit;
         let Dial { reactor, endpoint, factory, mut options, gone } = self;
         let (target, addresses) = match endpoint {
             ClientEndpoint::Unix { path, .. } => {
                 (path.display().to_string(), VecDeque::from([Address::Unix(Some(path))]))
+            }
+            ClientEndpoint::Abstract { name, .. } => {
+                (format!("unix:@{name}"), VecDeque::from([Address::Abstract(name.into_bytes())]))
             }
             ClientEndpoint::Tcp { host, port, bind_address, .. } => {
                 options.bind_address = bind_address.or(options.bind_address);

@@ -216,7 +216,9 @@ fn open(reactor: &Reactor, address: &Address, options: &ConnectOptions) -> io::R
     match (address, options.bind_address) {
         (Address::Inet(address), Some(from)) => reactor.connect_tcp_from(from, *address),
         (Address::Inet(address), None) => reactor.connect_tcp(*address),
+        (Address::Abstract(name), _) => reactor.connect_abstract(name),
         (Address::Unix(path), _) => reactor.connect_unix(path.as_deref().unwrap_or("".as_ref())),
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

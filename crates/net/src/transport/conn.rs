@@ -7,10 +7,11 @@
 //!
 //! The state, the calls of the protocol, the beginning and the end are here; what a transport's methods ask for is in `asked`,
 //! the ways in and out in `receive` and `send`, what files on their way out need of the disk in `fetch`, who the peer is in
-//! `proxied`.
+//! `proxied`, the descriptors that UNIX sockets carry in `passing`.
 
 mod asked;
 mod fetch;
+mod passing;
 mod proxied;
 mod receive;
 mod send;
@@ -117,6 +118,8 @@ pub(crate) enum OriginKind {
     Accepted(Admission),
     /// A client's.
     Connecting(Connecting),
+    /// It stood before: somebody else has made it.
+    Adopted,
 }
 
 pub(crate) struct Conn {
@@ -355,7 +358,11 @@ impl Conn {
         self.set(flag::CLOSED);
         let reactor = &self.origin.reactor;
         reactor.remove_deadline(self.timer.replace(Deadline::NONE));
-        drop(self.socket.take());
+        let socket = self.socket.take();
+        if let (Some(mut socket), OriginKind::Adopted) = (socket, &self.origin.kind) {
+            // Whoever made it may have it open still, and then the system would go on telling of it.
+            reactor.deregister_socket(&mut socket);
+        }
         self.leave();
         if let Some(output) = self.output.take() {
             output.discard(lost);

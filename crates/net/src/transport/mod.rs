@@ -257,7 +257,7 @@ impl Transport {
     pub fn siblings(&self) -> usize {
         match &self.0.origin.kind {
             OriginKind::Accepted(admission) => admission.connections(),
-            OriginKind::Connecting(_) => 1,
+            OriginKind::Connecting(_) | OriginKind::Adopted => 1,
         }
     }
 

@@ -29,6 +29,7 @@ pub enum Kind {
     Simulated,
     Tcp,
     Unix(PathBuf),
+    Abstract,
 }
 
 impl Ground {
@@ -55,6 +56,10 @@ impl Ground {
             Kind::Unix(folder) => {
                 let path = folder.join(format!("s{}", self.random(u64::MAX)));
                 format!("unix:{}", path.display()).parse().unwrap()
+            }
+            Kind::Abstract => {
+                let name = format!("ropewalk-{}-{:x}", std::process::id(), self.random(u64::MAX));
+                format!("unix:@{name}-{:?}", std::thread::current().id()).parse().unwrap()
             }
         };
         let options = ServerOptions { transport: options, ..ServerOptions::default() };
@@ -110,6 +115,8 @@ pub fn client_of(port: &Port) -> ClientEndpoint {
     match port.address() {
         Address::Inet(address) => format!("tcp:127.0.0.1:{}", address.port()).parse().unwrap(),
         Address::Unix(path) => format!("unix:{}", path.as_ref().unwrap().display()).parse().unwrap(),
+        address @ Address::Abstract(_) => address.to_string().parse().unwrap(),
+        other => unreachable!("nothing listens at {other}"),
     }
 }
 
@@ -248,7 +255,7 @@ impl Protocol for Probe {
     }
 }
 
-/// Runs a check in the simulation with every seed, over TCP, and over UNIX sockets.
+/// Runs a check in the simulation with every seed, over TCP, and over UNIX sockets with a file and without.
 pub fn everywhere<F: Future<Output = ()> + 'static>(check: impl Fn(Ground) -> F) {
     for seed in 0..SEEDS {
         simulated(seed, &check);
@@ -262,6 +269,7 @@ pub fn everywhere<F: Future<Output = ()> + 'static>(check: impl Fn(Ground) -> F)
     std::fs::create_dir_all(&folder).unwrap();
     real(Kind::Unix(folder.clone()), &check);
     std::fs::remove_dir_all(&folder).unwrap();
+    real(Kind::Abstract, &check);
 }
 
 fn simulated<F: Future<Output = ()> + 'static>(seed: u64, check: &impl Fn(Ground) -> F) {

@@ -15,7 +15,7 @@ use crate::io::{DatagramSocket, Listener, Socket};
 use crate::source::{Event, Key, Readiness};
 use crate::time::Time;
 
-pub(crate) use real::RealDriver;
+pub(crate) use real::{RealDriver, prepare_tcp};
 pub(crate) use sim::SimDriver;
 
 /// Events taken from the system at once.
@@ -128,9 +128,21 @@ impl Driver {
     pub(crate) fn listen_unix(&self, path: &Path, options: &ListenOptions) -> io::Result<Listener> {
         match self {
             Driver::Real(_) => real::listen_unix(path, options),
-            Driver::Sim(_) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "the simulated network has no UNIX sockets"))
-            }
+            Driver::Sim(_) => Err(no_unix_sockets()),
+        }
+    }
+
+    pub(crate) fn listen_abstract(&self, name: &[u8], options: &ListenOptions) -> io::Result<Listener> {
+        match self {
+            Driver::Real(_) => real::listen_abstract(name, options),
+            Driver::Sim(_) => Err(no_unix_sockets()),
+        }
+    }
+
+    pub(crate) fn connect_abstract(&self, name: &[u8]) -> io::Result<Socket> {
+        match self {
+            Driver::Real(_) => real::connect_abstract(name),
+            Driver::Sim(_) => Err(no_unix_sockets()),
         }
     }
 
@@ -160,9 +172,7 @@ impl Driver {
     pub(crate) fn connect_unix(&self, path: &Path) -> io::Result<Socket> {
         match self {
             Driver::Real(_) => real::connect_unix(path),
-            Driver::Sim(_) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "the simulated network has no UNIX sockets"))
-            }
+            Driver::Sim(_) => Err(no_unix_sockets()),
         }
     }
 
@@ -170,6 +180,8 @@ impl Driver {
         match (self, socket) {
             (Driver::Real(real), Socket::Tcp(socket)) => real.register(socket, key),
             (Driver::Real(real), Socket::Unix(socket)) => real.register(socket, key),
+            (Driver::Real(real), Socket::Passing(passing)) => real.register(passing.stream(), key),
+            (Driver::Real(real), Socket::Pipe(pipes)) => real.register_pipes(pipes, key),
             (_, Socket::Sim(end)) => {
                 end.register(key);
                 Ok(())
@@ -192,6 +204,8 @@ impl Driver {
                 port.register(key);
                 Ok(())
             }
+            // Nothing to watch: it has its one connection already.
+            (Driver::Real(_), Listener::Pipe(_)) => Ok(()),
             (Driver::Sim(_), _) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a system socket in a simulation"))
             }
@@ -216,6 +230,26 @@ impl Driver {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a system socket in a simulation"))
             }
         }
+    }
+
+    /// Stops watching a socket whose description may outlive it. Failing means that it was not watched.
+    pub(crate) fn deregister_socket(&self, socket: &mut Socket) {
+        let _ = match (self, socket) {
+            (Driver::Real(real), Socket::Tcp(socket)) => real.deregister(socket),
+            (Driver::Real(real), Socket::Unix(socket)) => real.deregister(socket),
+            (Driver::Real(real), Socket::Passing(passing)) => real.deregister(passing.stream()),
+            // Two descriptors see to it themselves, and the simulated network has one owner.
+            _ => Ok(()),
+        };
+    }
+
+    /// The same for a listener.
+    pub(crate) fn deregister_listener(&self, listener: &mut Listener) {
+        let _ = match (self, listener) {
+            (Driver::Real(real), Listener::Tcp(listener)) => real.deregister(listener),
+            (Driver::Real(real), Listener::Unix(listener)) => real.deregister(listener),
+            _ => Ok(()),
+        };
     }
 
     /// Watches a foreign descriptor. Edge-triggered, as everything here.
@@ -277,4 +311,8 @@ impl Driver {
             Driver::Sim(sim) => sim.job_delay(),
         }
     }
+}
+
+fn no_unix_sockets() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "the simulated network has no UNIX sockets")
 }

@@ -6,9 +6,11 @@
 )]
 
 use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,9 +24,9 @@ use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Protocol, Socket as Socket2, TcpKeepalive, Type};
 
 use super::{EVENTS_MAX, ListenOptions, Lookup, Share};
-use crate::io::{DatagramSocket, Listener, Socket};
+use crate::io::{DatagramSocket, Listener, Pipes, Socket};
 use crate::random::Random;
-use crate::source::{Event, Key, Readiness};
+use crate::source::{Event, Half, Key, Readiness};
 use crate::time::Time;
 
 /// A connection that was silent for so long is asked whether it is still there, and then again in intervals.
@@ -73,7 +75,13 @@ impl RealDriver {
             match event.token() {
                 WAKE => {}
                 SIGNAL => self.signalled.set(true),
-                token => events.push(Event { key: Key::from_token(token.0), readiness: readiness(event) }),
+                Token(token) => {
+                    let readiness = match Half::from_token(token) {
+                        None => readiness(event),
+                        Some(half) => half_readiness(half, event),
+                    };
+                    events.push(Event { key: Key::from_token(token), readiness });
+                }
             }
         }
         Ok(())
@@ -114,6 +122,14 @@ impl RealDriver {
 
     pub(crate) fn register_readable(&self, source: &mut impl mio::event::Source, key: Key) -> io::Result<()> {
         self.registry.register(source, Token(key.token()), Interest::READABLE)
+    }
+
+    pub(crate) fn register_pipes(&self, pipes: &mut Pipes, key: Key) -> io::Result<()> {
+        pipes.register(&self.registry, key)
+    }
+
+    pub(crate) fn deregister(&self, source: &mut impl mio::event::Source) -> io::Result<()> {
+        self.registry.deregister(source)
     }
 
     pub(crate) fn register_foreign(
@@ -187,6 +203,21 @@ fn readiness(event: &mio::event::Event) -> Readiness {
     readiness
 }
 
+/// What happened to one of two descriptors, told as if it were one socket. The end of the input says nothing about the output; a
+/// short read has drained no terminal, which gives a line at a time, so the input is always read to the end.
+fn half_readiness(half: Half, event: &mio::event::Event) -> Readiness {
+    match half {
+        Half::Input => Readiness::READABLE.and(Readiness::READ_CLOSED),
+        Half::Output => {
+            let mut readiness = Readiness::NONE;
+            readiness.set(Readiness::WRITABLE, event.is_writable());
+            let broken = event.is_error() || event.is_write_closed();
+            readiness.set(Readiness::ERROR.and(Readiness::WRITE_CLOSED), broken);
+            readiness
+        }
+    }
+}
+
 pub(super) fn listen_tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener> {
     let socket = Socket2::new(
         Domain::for_address(address),
@@ -211,20 +242,31 @@ pub(super) fn listen_tcp(address: SocketAddr, options: &ListenOptions) -> io::Re
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // Accepted sockets inherit all of it: no system call per connection.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_out_of_band_inline(true)?;
-    // A peer that vanished from a connection that is silent for ever, as a viewer's may be, is found out in the end.
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
-    socket.set_tcp_keepalive(&keepalive)?;
+    prepare_tcp(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(backlog(options))?;
     Ok(Listener::Tcp(mio::net::TcpListener::from_std(socket.into())))
 }
 
+/// What every TCP connection is set to. Accepted sockets inherit all of it from their listener: no system call per connection.
+pub(crate) fn prepare_tcp(socket: &Socket2) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
+    // A peer that vanished from a connection that is silent for ever, as a viewer's may be, is found out in the end.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
 pub(super) fn listen_unix(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     let socket = Socket2::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(backlog(options))?;
+    Ok(Listener::Unix(mio::net::UnixListener::from_std(socket.into())))
+}
+
+pub(super) fn listen_abstract(name: &[u8], options: &ListenOptions) -> io::Result<Listener> {
+    let socket = Socket2::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.bind(&abstract_address(name)?)?;
     socket.listen(backlog(options))?;
     Ok(Listener::Unix(mio::net::UnixListener::from_std(socket.into())))
 }
@@ -272,6 +314,18 @@ pub(super) fn interface(name: &str) -> io::Result<u32> {
 
 pub(super) fn connect_unix(path: &Path) -> io::Result<Socket> {
     mio::net::UnixStream::connect(path).map(Socket::Unix)
+}
+
+pub(super) fn connect_abstract(name: &[u8]) -> io::Result<Socket> {
+    let socket = Socket2::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.connect(&abstract_address(name)?)?;
+    Ok(Socket::Unix(mio::net::UnixStream::from_std(socket.into())))
+}
+
+/// A name outside the file system is one that begins with a null byte.
+fn abstract_address(name: &[u8]) -> io::Result<socket2::SockAddr> {
+    let name = [b"\0", name].concat();
+    socket2::SockAddr::unix(OsStr::from_bytes(&name))
 }
 
 pub(super) fn bind_udp(address: SocketAddr, shared: bool) -> io::Result<DatagramSocket> {
