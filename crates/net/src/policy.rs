@@ -79,6 +79,10 @@ impl<P: Policy, F: Factory> Factory for Applied<P, F> {
     fn overflow(&self) -> &[u8] {
         self.factory.overflow()
     }
+
+    fn counts_peer(&self, peer: &Address) -> bool {
+        self.factory.counts_peer(peer)
+    }
 }
 
 /// Puts the layer on, and makes way for the protocol.

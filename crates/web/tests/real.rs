@@ -152,7 +152,11 @@ fn plain_sockets_are_answered() {
 #[test]
 fn what_fails_in_a_thread_of_the_pool_is_a_500_at_once() {
     serve(|address, held| {
-        let before = held();
+        // The pool itself is a source, from its first job on.
+        let mut stream = connect(address);
+        stream.write_all(b"GET /thread HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+        assert!(rest(stream).ends_with("from a thread"));
+        let before = settled(held);
         for _ in 0..50 {
             let mut stream = connect(address);
             let get = |path: &str, fields: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
