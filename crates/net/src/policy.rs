@@ -1,7 +1,7 @@
 //! Policies: what goes around any factory without its protocols knowing. Limits of bandwidth, a timeout for the silent, a log of
 //! what passes. Limits of connections are the listener's (`limits`); TLS is a layer like these.
 //!
-//! Each is a [`Layer`](ropewalk_reactor::io::Layer) between transport and socket, made per connection by a [`Policy`].
+//! Each is a [`Layer`] between transport and socket, made per connection by a [`Policy`].
 //!
 //! ```
 //! use ropewalk_net::policy::{Rates, Throttle, apply};

@@ -141,7 +141,7 @@ impl Attempt {
     fn failed(&self) -> (Failure, u128) {
         let end = self.end.borrow();
         let (took, outcome) = end.as_ref().expect("it is over");
-        (outcome.as_ref().err().expect("it fails").clone(), took.as_millis())
+        (outcome.as_ref().expect_err("it fails").clone(), took.as_millis())
     }
 
     /// The error's line, and the milliseconds that it took.

@@ -1,5 +1,6 @@
 //! Layers under protocols that do not know: one that holds bytes back, one that says farewell, one put on in the middle, and
 //! two at once.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -1,4 +1,5 @@
 //! Policies around a factory, in virtual time: bandwidth, idle connections, a log of what passes.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::cell::RefCell;
 use std::io;

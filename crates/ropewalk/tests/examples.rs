@@ -19,6 +19,7 @@ examples! {
     "../examples/echo.rs" echo,
     "../examples/failures.rs" failures,
     "../examples/hello.rs" hello,
+    "../examples/progress.rs" progress,
     "../examples/proxy.rs" proxy,
     "../examples/race.rs" race,
     "../examples/recovery.rs" recovery,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk::net::{Address, Port, listen};
 use ropewalk::reactor::{Conditions, Peer};
-use ropewalk::{Factory, Simulation};
+use ropewalk::{Factory, Reactor, Simulation};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +23,13 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(seed: u64, factory: impl Factory) -> Ground {
         let simulation = Simulation::new(seed);
+        let port = serve(&simulation, factory);
+        Ground { simulation, port }
+    }
+
+    /// A ground for a factory that is made from the reactor.
+    pub(crate) fn on<F: Factory>(simulation: Simulation, make: impl FnOnce(&Reactor) -> F) -> Ground {
+        let factory = make(simulation.reactor());
         let port = serve(&simulation, factory);
         Ground { simulation, port }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::slow_handler::{DRAW, router};
 use crate::support::{Ground, MS, SOON, Said};
-use crate::{hello, static_site};
+use crate::{hello, progress, static_site};
 use ropewalk::reactor::Peer;
 use ropewalk::web::{Site, SiteHandle};
 
@@ -119,5 +119,29 @@ fn slow_handler_leaves_nothing_behind_whenever_the_client_leaves() {
         assert_eq!(lines.len(), 1, "seed {seed}: {lines:?}");
         assert_eq!(lines[0] == "the tea is served", patience >= DRAW - SOON, "seed {seed}: {lines:?}");
         assert_eq!((ground.sources(), ground.timers()), (1, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn progress_moves_every_bar_and_answers_with_the_report() {
+    let simulation = ropewalk::Simulation::new(1);
+    let ground = Ground::on(simulation, |reactor| progress::site(reactor, 1000));
+    let (first, second) = (ground.connect(), ground.connect());
+    for viewer in [&first, &second] {
+        viewer.write(&get("/progress"));
+    }
+    ground.advance(SOON);
+    let asking = ground.connect();
+    asking.write(b"POST /report HTTP/1.1\r\nHost: example.org\r\nContent-Length: 0\r\n\r\n");
+    ground.advance(1000 * MS);
+    assert!(asking.text().ends_with("\r\n\r\nthere are 168 primes below 1000\n"), "{}", asking.text());
+    for viewer in [&first, &second] {
+        let seen = viewer.text();
+        let steps: Vec<u32> = seen
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .map(|step| step.parse().unwrap())
+            .collect();
+        assert_eq!(steps, (1..=100).collect::<Vec<_>>());
     }
 }
