@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::marker::PhantomPinned;
 use std::panic::Location;
 use std::sync::Arc;
@@ -188,13 +188,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The traceback: the error, what caused it, where it was made, what it passed.
+/// The traceback: the error, what caused it, where it was made, what it passed. An error's words may be anybody's: a line break
+/// among them is followed by spaces, so that no line of a log can be forged, and other control characters are escaped.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
+        write!(Calm(f), "{self}")?;
         let mut cause = self.inner.error.source();
         while let Some(error) = cause {
-            write!(f, "\n    because {error}")?;
+            f.write_str("\n    because ")?;
+            write!(Calm(f), "{error}")?;
             cause = error.source();
         }
         write!(f, "\n    made at {}", self.inner.place)?;
@@ -205,6 +207,29 @@ impl fmt::Debug for Failure {
             0 => Ok(()),
             more => write!(f, "\n    and {more} places more"),
         }
+    }
+}
+
+/// Writes words without what could pass for another line, or move a terminal's cursor.
+struct Calm<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for Calm<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (index, line) in text.split('\n').enumerate() {
+            if index > 0 {
+                self.0.write_str("\n        ")?;
+            }
+            for piece in line.split_inclusive(char::is_control) {
+                match piece.chars().next_back().filter(|last| last.is_control()) {
+                    Some(last) => {
+                        self.0.write_str(&piece[..piece.len() - last.len_utf8()])?;
+                        write!(self.0, "{}", last.escape_default())?;
+                    }
+                    None => self.0.write_str(piece)?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_channel::Retention;
+use ropewalk_reactor::failure::Place;
 use ropewalk_reactor::{LoopingCall, Reactor, Readiness};
 use ropewalk_web::push::{self, Feed, RawViewers};
 use ropewalk_web::{Answer, Handler, IntoAnswer, Request, Response, Router};
@@ -309,6 +310,10 @@ impl<H: Handler> Handler for Guarded<H> {
             }
         }
         self.inner.handle(request)
+    }
+
+    fn place(&self, method: &str, path: &str) -> Option<Place> {
+        self.inner.place(method, path)
     }
 }
 

@@ -54,7 +54,7 @@ impl<'a> Incident<'a> {
             Stage::Lost => "a handler failed after its client had left",
         };
         let (head, handler, traceback) =
-            (&self.exchange.head, Written(self.handler), traceback(self.failure));
+            (&self.exchange.head, Written(self.handler), format!("{:?}", self.failure));
         tracing::error!(
             incident = %self.id, method = head.method(), path = head.path(), %handler, "{when}: {traceback}"
         );
@@ -105,7 +105,7 @@ impl<'a> Incident<'a> {
     fn plainly(&self, status: u16) -> String {
         let (Title(code, phrase), head) = (title(status), &self.exchange.head);
         let (method, path, handler) = (self.method(), head.path(), Written(self.handler));
-        let (id, traceback) = (&self.id, traceback(self.failure));
+        let (id, traceback) = (&self.id, format!("{:?}", self.failure));
         format!("{code} {phrase}, incident {id}\n{method} {path}\nhandler {handler}\n\n{traceback}\n")
     }
 }
@@ -152,24 +152,6 @@ fn accepts_html(head: &Head) -> bool {
 /// The errors under a failure, outermost first.
 fn causes(failure: &Failure) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(failure.error().source(), |&error| error.source())
-}
-
-/// A failure's whole story for logs and terminals. Its words may be anybody's, so every line but the first is indented, and no line
-/// can pass for another event's; control characters, which could move a terminal's cursor, are replaced.
-fn traceback(failure: &Failure) -> String {
-    const INDENT: &str = "    ";
-    let mut text = String::new();
-    for (number, line) in format!("{failure:?}").split('\n').enumerate() {
-        if number > 0 {
-            text.push('\n');
-            if !line.starts_with(INDENT) {
-                text.push_str(INDENT);
-            }
-        }
-        let visible = |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-        text.extend(line.chars().map(visible));
-    }
-    text
 }
 
 /// Drops what a handler left behind. Its destructors are the program's: when one of them panics, the log is told, and nobody

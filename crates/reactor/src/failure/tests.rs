@@ -111,3 +111,13 @@ fn goes_to_another_thread() {
     sendable::<Failure>();
     assert_eq!(size_of::<Outcome<()>>(), size_of::<usize>());
 }
+
+#[test]
+fn traceback_lets_no_words_pass_for_another_line() {
+    let failure = Failure::new("bad\n2026-01-01T00:00:00Z  INFO all is well\r\x1b[2J");
+    let text = format!("{failure:?}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "bad");
+    assert_eq!(lines[1], "        2026-01-01T00:00:00Z  INFO all is well\\r\\u{1b}[2J");
+    assert!(lines[2].starts_with("    made at "));
+}

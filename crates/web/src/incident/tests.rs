@@ -2,10 +2,8 @@
 
 use ropewalk_wire::http1::{Head, HeadLimits};
 
-use ropewalk_reactor::Failure;
-
+use super::accepts_html;
 use super::page::Escaped;
-use super::{accepts_html, traceback};
 
 fn asks(fields: &str) -> bool {
     let mut head = Head::new();
@@ -48,12 +46,4 @@ fn nothing_is_left_of_markup() {
          \u{FFFD}\u{FFFD}\n\tend"
     );
     assert_eq!(Escaped("grün ± 😀").to_string(), "grün ± 😀");
-}
-
-#[test]
-fn no_line_of_a_failure_passes_for_another_event() {
-    let text = traceback(&Failure::new("torn\r\n2026-11-21 ERROR forged\n\u{1b}[2J\n\n    deep\tdown"));
-    let (words, place) = text.split_once("\n    made at ").expect("it says where it was made");
-    assert_eq!(words, "torn\u{FFFD}\n    2026-11-21 ERROR forged\n    \u{FFFD}[2J\n    \n    deep\tdown");
-    assert!(place.contains("tests.rs:") && !place.contains('\n'), "{place}");
 }
