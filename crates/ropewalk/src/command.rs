@@ -9,12 +9,13 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use ropewalk_app::{App, Options, StartError, launch, parse};
 use ropewalk_net::ServerEndpoint;
 use ropewalk_tail::{Tail, TailOptions};
-use ropewalk_web::{Files, Site};
+use ropewalk_web::Site;
 
+use crate::folder::WebArgs;
 use crate::welcome;
 
 const NAME: &str = "ropewalk";
-const WEB_ENDPOINT: &str = "tcp:8080";
+pub(crate) const WEB_ENDPOINT: &str = "tcp:8080";
 const RAW_ENDPOINT: &str = "tcp:8888";
 
 /// Serves connections that stay open: live logs and web sites.
@@ -40,19 +41,6 @@ enum Command {
     Web(WebArgs),
     /// Stream the lines of files as they grow, to every viewer at once
     Tail(TailArgs),
-}
-
-#[derive(Args)]
-struct WebArgs {
-    /// The folder, or a single file
-    #[arg(default_value = ".")]
-    path: PathBuf,
-    /// Where to serve it
-    #[arg(long, value_name = "ENDPOINT", default_value = WEB_ENDPOINT)]
-    listen: ServerEndpoint,
-    /// Serve files whose names begin with a dot, too
-    #[arg(long)]
-    hidden: bool,
 }
 
 #[derive(Args)]
@@ -111,13 +99,11 @@ fn local(endpoint: ServerEndpoint) -> ServerEndpoint {
 }
 
 fn web(app: &mut App, args: WebArgs) -> Result<(), StartError> {
-    let open = move || {
-        let files = if args.path.is_file() { Files::file(&args.path) } else { Files::new(&args.path) };
-        files.map(|files| Site::new(files.hidden(args.hidden))).map_err(StartError::new)
-    };
+    let listen = local(args.listen.clone());
+    let open = move || args.files().map(Site::new);
     // What is wrong with the folder is said before anything is bound.
     open()?;
-    app.serve_site("web", local(args.listen), open);
+    app.serve_site("web", listen, open);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod folder;
 mod welcome;
 
 use std::process::ExitCode;

@@ -117,3 +117,19 @@ fn the_welcome_page_shows_the_request_that_fetched_it() {
         "its own log is not there: {shown}"
     );
 }
+
+#[test]
+fn a_name_of_a_file_is_text_in_a_list() {
+    let Some(program) = ropewalk_testkit::require("chromium") else { return };
+    let folder = Folder::new();
+    for name in
+        ["<img src=x onerror=document.title='forged'>", "\" autofocus onfocus=\"document.title='forged'"]
+    {
+        folder.write(name, "x");
+    }
+    let server = Program::web(&[folder.path().as_os_str(), "--listing".as_ref()]);
+    let document = Browser::open(&program, &format!("http://127.0.0.1:{}/", server.port("web"))).document();
+    assert!(document.contains("&lt;img src=x") && document.contains("<title>/</title>"), "{document}");
+    assert!(!document.contains("<img") && !document.contains(" autofocus=\""), "{document}");
+    assert!(document.contains("2 files, 2 B"), "{document}");
+}

@@ -166,3 +166,111 @@ fn behind_a_proxy_the_log_names_the_client() {
         assert!(log.iter().any(|line| line.starts_with("2001:db8::7 - - [")), "{}", ended.stdout);
     }
 }
+
+/// Asks with these fields.
+fn ask(program: &Program, target: &str, fields: &str) -> Reply {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+    exchange(program.port("web"), &request)
+}
+
+#[test]
+fn a_folder_is_listed_when_asked_for() {
+    let folder = Folder::new();
+    folder.write("<b>.txt", "bold");
+    folder.write(".hidden", "not for everybody");
+    let program = Program::web(&[folder.path().as_os_str(), "--listing".as_ref()]);
+    let page = get(program.port("web"), "/");
+    assert_eq!((page.status, page.field("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(
+        page.field("content-security-policy").unwrap().starts_with("default-src 'none'; style-src 'nonce-")
+    );
+    assert!(page.text().contains("<a href=\"/%3Cb%3E.txt\">") && page.text().contains("&lt;b&gt;.txt"));
+    assert!(!page.text().contains("hidden\""), "{}", page.text());
+    let list = ask(&program, "/", "Accept: application/json\r\n");
+    assert!(list.text().contains("\"name\":\"<b>.txt\""), "{}", list.text());
+    // Without the option there is none.
+    let program = Program::web(&[folder.path()]);
+    assert_eq!(get(program.port("web"), "/").status, 404);
+}
+
+#[test]
+fn a_site_is_served_as_its_options_say() {
+    let folder = Folder::new();
+    folder.write("home.htm", "<h1>home</h1>");
+    folder.write("about.html", "<h1>about</h1>");
+    folder.write("app.js", "plain");
+    folder.write("app.js.br", "coded");
+    folder.write("model.gltf", "{}");
+    folder.write("404.html", "<h1>nothing</h1>");
+    let options = [
+        folder.path().to_str().unwrap(),
+        "--index=missing.html",
+        "--index=home.htm",
+        "--extension=.html",
+        "--precompressed",
+        "--mime=.gltf=model/gltf+json",
+        "--404=404.html",
+        "--fallback=home.htm",
+        "--cache=3600",
+        "--header=X-Robots-Tag: noindex",
+        "--header=X-Frame-Options:DENY",
+    ];
+    let program = Program::web(&options);
+    let home = ask(&program, "/", "");
+    assert_eq!((home.status, home.text()), (200, "<h1>home</h1>"));
+    assert_eq!(home.field("cache-control"), Some("max-age=3600"));
+    assert_eq!((home.field("x-robots-tag"), home.field("x-frame-options")), (Some("noindex"), Some("DENY")));
+    assert_eq!(ask(&program, "/about", "").text(), "<h1>about</h1>");
+    let coded = ask(&program, "/app.js", "Accept-Encoding: gzip, br\r\n");
+    assert_eq!((coded.text(), coded.field("content-encoding")), ("coded", Some("br")));
+    assert_eq!(ask(&program, "/app.js", "").text(), "plain");
+    assert_eq!(ask(&program, "/model.gltf", "").field("content-type"), Some("model/gltf+json"));
+    let missing = ask(&program, "/missing", "");
+    assert_eq!((missing.status, missing.text()), (404, "<h1>nothing</h1>"));
+    assert_eq!(missing.field("x-robots-tag"), Some("noindex"));
+    let page = ask(&program, "/users/7", "Sec-Fetch-Mode: navigate\r\n");
+    assert_eq!((page.status, page.text()), (200, "<h1>home</h1>"));
+    let program = Program::web(&[folder.name("app.js").as_str(), "--cache=0", "--precompressed"]);
+    let single = ask(&program, "/", "Accept-Encoding: br\r\n");
+    assert_eq!((single.text(), single.field("cache-control")), ("coded", Some("no-cache")));
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_refused_in_one_line() {
+    let folder = Folder::new();
+    let file = folder.write("one.txt", "1");
+    let path = folder.path().to_str().unwrap();
+    let table: [(&[&str], &[&str]); 25] = [
+        (&[path, "--index="], &["--index", "such as index.html"]),
+        (&[path, "--index=../secret"], &["--index", "such as index.html"]),
+        (&[path, "--404=/etc/passwd"], &["--404", "such as index.html"]),
+        (&[path, "--404=none.html"], &["none.html", path, "leave --404 out"]),
+        (&[path, "--fallback=none.html"], &["none.html", path, "leave --fallback out"]),
+        (&[path, "--fallback=no\nsuch"], &["no such", "leave --fallback out"]),
+        (&[path, "--extension=html"], &["--extension", "such as .html"]),
+        (&[path, "--extension=."], &["--extension", "such as .html"]),
+        (&[path, "--mime=.x"], &["--mime", ".gltf=model/gltf+json"]),
+        (&[path, "--mime=x=text/plain"], &["--mime", ".gltf=model/gltf+json"]),
+        (&[path, "--mime=.x=text"], &["--mime", ".gltf=model/gltf+json"]),
+        (&[path, "--mime=.x=text/plain\r\nX: y"], &["--mime", ".gltf=model/gltf+json"]),
+        (&[path, "--cache=-1"], &["--cache", "such as 3600"]),
+        (&[path, "--cache=1.5"], &["--cache", "such as 3600"]),
+        (&[path, "--cache=9999999999"], &["--cache", "such as 3600"]),
+        (&[path, "--header=X-Robots-Tag"], &["--header", "X-Robots-Tag: noindex"]),
+        (&[path, "--header=X Y: z"], &["--header", "X-Robots-Tag: noindex"]),
+        (&[path, "--header=: z"], &["--header", "X-Robots-Tag: noindex"]),
+        (&[path, "--header=X: a\r\nSet-Cookie: x=y"], &["--header", "X-Robots-Tag: noindex"]),
+        (&[path, "--header=content-LENGTH: 1"], &["content-LENGTH", "another field"]),
+        (&[path, "--header=Cache-Control: no-store"], &["--cache SECONDS"]),
+        (&[&file, "--listing"], &["--listing is for a folder", &file]),
+        (&[&file, "--index=a"], &["--index is for a folder", &file]),
+        (&[&file, "--fallback=one.txt"], &["--fallback is for a folder", &file]),
+        (&[&file, "--404=one.txt"], &["--404 is for a folder", &file]),
+    ];
+    for (arguments, said) in table {
+        let line = refused(&[&["web", "--listen", "tcp:0"], arguments].concat());
+        for part in said {
+            assert!(line.contains(part), "{arguments:?} does not say {part:?}: {line}");
+        }
+    }
+}

@@ -1,21 +1,27 @@
-//! `Files`: a handler that serves a folder, or one file. Conditional requests, ranges, index files; no listing, no writing.
+//! `Files`: a handler that serves a folder, or one file, and what can be chosen about it. Conditional requests, ranges, coded
+//! copies, versions, lists of folders; no writing, and no coding of its own.
 //!
 //! ```text
-//!  path ─► Asked ─► Root::find ─► Found ─► Subject::draft ─► Response + Content ─► read ─► Answer
-//!                     │ not in memory                                         │ not in memory
-//!                     └──────────────► the thread pool, and on ◄──────────────┘
+//!  path ─► Wanted ─► Search::look ─► Located ─► Subject::draft ─► Response + Content ─► read ─► Answer
+//!                      │ not in memory                                             │ not in memory
+//!                      └───────────────► the thread pool, and on ◄─────────────────┘
 //! ```
 //! The loop does not wait for a disk: look-ups and reads are first tried with what the kernel has in memory, four system calls
-//! for a small file (openat2, fstat, preadv2, close), and go to the thread pool otherwise. Large files and single ranges of them
-//! are sent by the kernel; see [`FileSender`](ropewalk_net::FileSender) for how it is kept from waiting.
+//! for a small file (openat2, fstat, preadv2, close), and go to the thread pool otherwise; `serve` is that walk. Large files and
+//! single ranges of them are sent by the kernel; see [`FileSender`](ropewalk_net::FileSender) for how it is kept from waiting.
 
+mod accept;
 mod condition;
 mod content;
+mod listing;
 mod media;
 mod path;
 mod range;
 mod reply;
 mod root;
+mod search;
+mod serve;
+mod versions;
 
 use std::borrow::Cow;
 use std::io;
@@ -23,24 +29,21 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::io::Errno;
+use ropewalk_reactor::deferred::{fail, succeed};
+use ropewalk_reactor::{Deferred, Failure, Reactor};
 
-use crate::answer::{Answer, IntoAnswer};
-use crate::request::Request;
-use crate::response::{Body, Response};
-use crate::router::Handler;
-
-use content::{Content, PIECE_BYTES, Unread};
-use reply::{Draft, Subject, busy, missing, undone, unopened};
+use media::Types;
 use root::{Found, Pace, Root};
+use search::Search;
+use versions::Versions;
 
-/// The methods that a file takes (RFC 9110 10.2.1).
-const ALLOW: &str = "GET, HEAD, OPTIONS";
-
-/// Serves a folder, or one file.
+/// Serves a folder, or one file. Clones are one: they share what is known of versions.
 ///
 /// `GET` and `HEAD`; a folder is answered with its index file, and asked for without a slash behind it with a redirect. There
-/// are an `ETag`, `Last-Modified`, ranges, also several at once, and all conditional requests of RFC 9110.
+/// are an `ETag`, `Last-Modified`, ranges, also several at once, and all conditional requests of RFC 9110. On request there are
+/// [copies](Files::precompressed) that were compressed beforehand, [lists](Files::listing) of folders, a page for
+/// [what is missing](Files::missing_page) and one for [whatever path](Files::fallback). Addresses with a [version](Files::url)
+/// are kept for good.
 ///
 /// Nothing outside of the folder is ever served: the kernel resolves every name beneath it (openat2, RESOLVE_BENEATH), so
 /// neither `..` nor a symbolic link leads out. Links to what is inside work; absolute ones do not. On a kernel without
@@ -55,20 +58,22 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// # drop(site);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Files {
     settings: Rc<Settings>,
 }
 
 #[derive(Clone)]
 struct Settings {
-    root: Arc<Root>,
-    index: Arc<[Vec<u8>]>,
-    /// The index names are no longer the default.
-    index_chosen: bool,
+    search: Arc<Search>,
+    types: Types,
     cache_control: Option<Cow<'static, str>>,
+    /// Fields of every answer.
+    fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     prefix: Vec<u8>,
-    hidden: bool,
+    listing: bool,
     in_threads: bool,
+    versions: Rc<Versions>,
 }
 
 impl Files {
@@ -99,13 +104,23 @@ impl Files {
     fn over(root: Root) -> Files {
         Files {
             settings: Rc::new(Settings {
-                root: Arc::new(root),
-                index: Arc::from([b"index.html".to_vec()]),
-                index_chosen: false,
+                search: Arc::new(Search {
+                    root: Arc::new(root),
+                    index: vec![b"index.html".to_vec()],
+                    index_chosen: false,
+                    extensions: Vec::new(),
+                    precompressed: false,
+                    hidden: false,
+                    missing_page: None,
+                    fallback: None,
+                }),
+                types: Types::default(),
                 cache_control: None,
+                fields: Vec::new(),
                 prefix: Vec::new(),
-                hidden: false,
+                listing: false,
                 in_threads: false,
+                versions: Rc::default(),
             }),
         }
     }
@@ -113,6 +128,10 @@ impl Files {
     fn change(mut self, change: impl FnOnce(&mut Settings)) -> Files {
         change(Rc::make_mut(&mut self.settings));
         self
+    }
+
+    fn change_search(self, change: impl FnOnce(&mut Search)) -> Files {
+        self.change(|settings| change(Arc::make_mut(&mut settings.search)))
     }
 
     /// The same, answering a folder with its file of this name. The first call replaces `index.html`, each further one adds
@@ -126,15 +145,16 @@ impl Files {
     /// ```
     #[must_use]
     pub fn index(self, name: &str) -> Files {
-        self.change(|settings| {
-            let known = if settings.index_chosen { &*settings.index } else { &[] };
-            settings.index = known.iter().cloned().chain([name.as_bytes().to_vec()]).collect();
-            settings.index_chosen = true;
+        self.change_search(|search| {
+            if !std::mem::replace(&mut search.index_chosen, true) {
+                search.index.clear();
+            }
+            search.index.push(name.into());
         })
     }
 
     /// The same with this `Cache-Control` on every file, and on the answer that it has not changed. Control characters are
-    /// left out.
+    /// left out. What is asked for by its right [version](Files::url) has another, that lets it be kept for good.
     ///
     /// ```no_run
     /// # use ropewalk_web::Files;
@@ -144,8 +164,121 @@ impl Files {
     /// ```
     #[must_use]
     pub fn cache_control(self, value: &str) -> Files {
-        let value: String = value.chars().filter(|character| !character.is_control()).collect();
-        self.change(|settings| settings.cache_control = Some(value.into()))
+        self.change(|settings| settings.cache_control = Some(printable(value).into()))
+    }
+
+    /// The same with one field more on every answer, errors and redirects too. It is not for fields that files have anyway. As
+    /// with [`Response::header`](crate::Response::header), a name that is no token or a value with a line break makes every
+    /// answer a 500.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let fonts = Files::new("fonts")?.header("Access-Control-Allow-Origin", "*");
+    /// # drop(fonts);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn header(self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Files {
+        self.change(|settings| settings.fields.push((name.into(), value.into())))
+    }
+
+    /// The same, where files with this ending are of this type. It comes before what is known of endings, and the longest ending
+    /// before shorter ones. Control characters are left out of the type.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let files = Files::new("public")?.media_type(".gltf", "model/gltf+json").default_type("text/plain; charset=utf-8");
+    /// # drop(files);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn media_type(self, ending: &str, media: &str) -> Files {
+        self.change(|settings| settings.types.set(ending, printable(media)))
+    }
+
+    /// The same with this type for files whose ending says nothing, instead of `application/octet-stream`.
+    #[must_use]
+    pub fn default_type(self, media: &str) -> Files {
+        self.change(|settings| settings.types.set_other(printable(media)))
+    }
+
+    /// The same, finding `about.html` where `/about` is asked for and is not there, if the ending is `.html`. Each call adds an
+    /// ending to be looked for after those before.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let files = Files::new("site")?.extension(".html");
+    /// # drop(files);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn extension(self, ending: &str) -> Files {
+        let ending = format!(".{}", ending.strip_prefix('.').unwrap_or(ending));
+        self.change_search(|search| search.extensions.push(ending.into()))
+    }
+
+    /// The same, answering with `name.br`, `name.zst` or `name.gz` beside the file where the client takes that coding
+    /// (`Accept-Encoding`, RFC 9110 12.5.3), unless the copy is older than the file. It has the file's type and an `ETag` of its
+    /// own. A range is one of the coded bytes (RFC 9110 14.1.2: of the representation), as a client that resumes expects; because
+    /// two copies may be of the same second, `If-Range` wants the tag and no date. A client that forbids all that there is gets
+    /// the file itself.
+    ///
+    /// It costs up to three look-ups more for each request of a client that takes such codings.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let files = Files::new("dist")?.precompressed(true);
+    /// # drop(files);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn precompressed(self, precompressed: bool) -> Files {
+        self.change_search(|search| search.precompressed = precompressed)
+    }
+
+    /// The same, answering a folder that has no index with the list of what is in it: a page, or JSON if the client asks for it
+    /// (`Accept: application/json`). Hidden names are left out unless they are [served](Files::hidden), and everything that would
+    /// not be served: sockets, links that lead out. `?sort=size` or `modified`, and `&order=desc`, order it.
+    ///
+    /// At most 10,000 entries are shown, and then it says so. A folder is read anew for each request, in the thread pool.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let files = Files::new("downloads")?.listing(true);
+    /// # drop(files);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn listing(self, listing: bool) -> Files {
+        self.change(|settings| settings.listing = listing)
+    }
+
+    /// The same with this file of the folder as the body of a 404.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let files = Files::new("site")?.missing_page("404.html");
+    /// # drop(files);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn missing_page(self, name: &str) -> Files {
+        self.change_search(|search| search.missing_page = Some(name.into()))
+    }
+
+    /// The same with this file of the folder, and 200, for what is not there: the page of an application that makes sense of the
+    /// path in the browser. It is for those who go to a page only (`Sec-Fetch-Mode: navigate`, or without that field an `Accept`
+    /// that names `text/html`), so that a script or an image that is missing is still missing.
+    ///
+    /// ```no_run
+    /// # use ropewalk_web::Files;
+    /// let files = Files::new("dist")?.fallback("index.html");
+    /// # drop(files);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fallback(self, name: &str) -> Files {
+        self.change_search(|search| search.fallback = Some(name.into()))
     }
 
     /// The same for requests whose path begins with this, which is taken off; the others are answered with 404. It is
@@ -167,7 +300,7 @@ impl Files {
     /// (RFC 8615); `.env` and `.git` are not.
     #[must_use]
     pub fn hidden(self, hidden: bool) -> Files {
-        self.change(|settings| settings.hidden = hidden)
+        self.change_search(|search| search.hidden = hidden)
     }
 
     /// The same, opening and reading in the thread pool only. For a folder on a network, where the kernel may ask a server
@@ -176,121 +309,67 @@ impl Files {
     pub fn in_threads(self, in_threads: bool) -> Files {
         self.change(|settings| settings.in_threads = in_threads)
     }
-}
 
-impl Handler for Files {
-    fn handle(&self, request: Request) -> Answer {
-        match request.method() {
-            "GET" | "HEAD" => {}
-            "OPTIONS" => return Answer::Now(Response::empty(204).header("Allow", ALLOW)),
-            _ => {
-                let refusal = Response::error(405, "a file can be read, and nothing else");
-                return Answer::Now(refusal.header("Allow", ALLOW));
-            }
-        }
+    /// The address of a file of this folder, with the version of its content: `/static/style.css?v=…`. Asked for so, it is answered
+    /// with `Cache-Control: public, max-age=31536000, immutable` as long as the version is the right one: browsers keep it, and
+    /// ask for another address when the file has changed. A wrong version gets the file as it is now, and what
+    /// [`Files::cache_control`] says, or else `no-cache`.
+    ///
+    /// The content is read in the thread pool, once for each change of the file; otherwise the deferred has fired already. A file
+    /// of more than 64 MiB has an address without a version. Beside [`Files::prefix`], the name is written as in the file system,
+    /// with slashes and without percent-encoding.
+    ///
+    /// ```no_run
+    /// use ropewalk_web::{Files, Request, Response, Router};
+    /// let files = Files::new("public")?.prefix("/static");
+    /// let page = files.clone();
+    /// let router = Router::new().route("*", "/static/{*rest}", files).get("/", move |request: Request| {
+    ///     let style = page.url(request.reactor(), "style.css");
+    ///     style.add_callback(|style| Response::html(format!("<link rel=stylesheet href=\"{style}\">")))
+    /// });
+    /// # drop(router);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The deferred fails with an [`io::Error`] when there is no such file, or it cannot be read.
+    pub fn url(&self, reactor: &Reactor, name: &str) -> Deferred<String> {
         let settings = &self.settings;
-        let Some((name, folder)) = settings.asked(request.path()) else { return Answer::Now(missing()) };
-        let found = match settings.in_threads {
-            false => settings.root.find(&name, folder, &settings.index, Pace::Cached),
-            true => Err(Errno::AGAIN),
+        let wrong =
+            |kind, why: &str| fail(reactor, Failure::new(io::Error::new(kind, format!("{name}: {why}"))));
+        if settings.search.root.only().is_some() {
+            return wrong(io::ErrorKind::Unsupported, "a single file has the address of its route");
+        }
+        let Some(name) = path::given(name) else {
+            return wrong(io::ErrorKind::InvalidInput, "it names no file of the folder");
         };
-        if matches!(found, Err(Errno::AGAIN)) {
-            let name = name.into_owned();
-            return open(Rc::clone(settings), request, name, folder).into_answer();
+        let address = path::address(&settings.prefix, &name);
+        let search = Arc::clone(&settings.search);
+        if !settings.in_threads
+            && let Ok(Found::File { facts, .. }) = search.root.find(&name, false, &[], Pace::Cached)
+            && let Some(version) = settings.versions.of(&name, &facts)
+        {
+            return succeed(reactor, format!("{address}?v={version}"));
         }
-        match settings.step(&request, &name, found) {
-            Step::Done(response) => Answer::Now(response),
-            Step::Cold(response, content) => read(request, response, content).into_answer(),
-        }
-    }
-}
-
-/// How far an answer got without waiting.
-enum Step {
-    Done(Response),
-    /// The rest is to be read in the pool.
-    Cold(Response, Content),
-}
-
-impl Settings {
-    /// What a path asks for; `None` is a 404.
-    fn asked<'a>(&self, path: &'a str) -> Option<(Cow<'a, [u8]>, bool)> {
-        match self.root.only() {
-            Some(name) => Some((Cow::Owned(name.to_vec()), false)),
-            None => path::asked(path, &self.prefix, self.hidden).map(|asked| (asked.name, asked.folder)),
-        }
-    }
-
-    fn step(&self, request: &Request, name: &[u8], found: Result<Found, Errno>) -> Step {
-        let (file, facts, index) = match found {
-            Ok(Found::File { file, facts, index }) => (file, facts, index),
-            Ok(Found::Folder) => {
-                let location = path::location(&self.prefix, name, request.query());
-                return Step::Done(Response::redirect(301, location));
+        let settings = Rc::clone(settings);
+        let clock = reactor.clone();
+        let job = move || versions::read(&search.root, &name).map(|(facts, version)| (name, facts, version));
+        reactor.defer_to_thread(job).add_callback(move |read| match read {
+            Ok((_, _, None)) => Ok(address),
+            Ok((name, facts, Some(version))) => {
+                settings.keep_version(&clock, &name, facts, version);
+                Ok(format!("{address}?v={version}"))
             }
-            Err(errno) => return Step::Done(unopened(errno, request.path())),
-        };
-        let name = index.and_then(|index| self.index.get(index)).map_or(name, Vec::as_slice);
-        let subject = Subject { name, facts, cache_control: self.cache_control.as_ref() };
-        self.fill(request, subject.draft(request, file))
-    }
-
-    /// Puts the bytes into an answer: what is small at once; what is not as a file, or as a stream if it has several parts or
-    /// may be read in threads only.
-    fn fill(&self, request: &Request, (mut response, content): Draft) -> Step {
-        let Some(content) = content else { return Step::Done(response) };
-        if content.len() > PIECE_BYTES && content.is_one_part() && !self.in_threads {
-            let body = content.into_sender().map(Body::from);
-            return Step::Done(finished(response, body));
-        }
-        if content.len() > PIECE_BYTES {
-            let length = content.len();
-            let pieces = content.stream(request.reactor(), !self.in_threads);
-            response.body = Body::Stream(Box::pin(pieces), Some(length));
-            return Step::Done(response);
-        }
-        if self.in_threads {
-            return Step::Cold(response, content);
-        }
-        match content.read(Pace::Cached) {
-            Err(Unread::Cold) => Step::Cold(response, content),
-            outcome => Step::Done(finished(response, outcome.map(Body::Bytes))),
-        }
+            Err(errno) => {
+                let error = io::Error::from(errno);
+                let text = format!("{address}: the file could not be read: {error}");
+                Err(Failure::new(io::Error::new(error.kind(), text)))
+            }
+        })
     }
 }
 
-/// Finds the file in the pool, and goes on from there.
-async fn open(settings: Rc<Settings>, request: Request, name: Vec<u8>, folder: bool) -> Response {
-    let (root, index) = (Arc::clone(&settings.root), Arc::clone(&settings.index));
-    let job = move || {
-        let found = root.find(&name, folder, &index, Pace::Whole);
-        (name, found)
-    };
-    match request.reactor().defer_to_thread(job).await {
-        Ok((name, found)) => match settings.step(&request, &name, found) {
-            Step::Done(response) => response,
-            Step::Cold(response, content) => read(request, response, content).await,
-        },
-        Err(failure) => undone(failure),
-    }
-}
-
-/// Reads a small body in the pool.
-async fn read(request: Request, response: Response, content: Content) -> Response {
-    match request.reactor().defer_to_thread(move || content.read(Pace::Whole)).await {
-        Ok(outcome) => finished(response, outcome.map(Body::Bytes)),
-        Err(failure) => undone(failure),
-    }
-}
-
-/// An answer with its body, or the reason why there are none: its head is not sent yet, so it can still change.
-fn finished(mut response: Response, outcome: Result<Body, Unread>) -> Response {
-    match outcome {
-        Ok(body) => {
-            response.body = body;
-            response
-        }
-        Err(Unread::Shrunk | Unread::Cold) => busy(),
-        Err(Unread::Failed(error)) => Response::failure(format!("a file could not be read: {error}")),
-    }
+/// What may stand in a field: no control characters.
+fn printable(value: &str) -> String {
+    value.chars().filter(|character| !character.is_control()).collect()
 }

@@ -1,17 +1,25 @@
 //! `Files` over real folders and the simulated network: what is served, under which name, and with which fields. Every site
-//! is asked twice, once reading on the loop and once in threads. Conditions and ranges, streams and attacks have files of
-//! their own beside this one.
+//! is asked twice, once reading on the loop and once in threads. Conditions and ranges, streams, copies, lists, versions,
+//! pages and attacks have files of their own beside this one.
 
 #[path = "files/common.rs"]
 mod common;
 #[path = "files/hardening.rs"]
 mod hardening;
+#[path = "files/listing.rs"]
+mod listing;
+#[path = "files/pages.rs"]
+mod pages;
 #[path = "files/ranges.rs"]
 mod ranges;
 #[path = "files/sending.rs"]
 mod sending;
 #[path = "files/streams.rs"]
 mod streams;
+#[path = "files/variants.rs"]
+mod variants;
+#[path = "files/versions.rs"]
+mod versions;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -33,6 +33,8 @@ pub(super) struct Validators {
     /// Whole seconds since the epoch, as a date can tell them.
     modified_s: i64,
     now_s: i64,
+    /// There are several representations, so that a date is not one's own: RFC 9110 8.8.1 calls it weak then.
+    shared: bool,
 }
 
 /// What the conditions come to.
@@ -104,7 +106,24 @@ impl Validators {
             weak: now.abs_diff(modified) < tick,
             modified_s: facts.modified_s.clamp(0, DATE_MAX_S),
             now_s: i64::try_from(now.as_secs()).unwrap_or(DATE_MAX_S),
+            shared: false,
         }
+    }
+
+    /// The same for one of several representations, which is in this coding or in none: its tag is its own, also where a copy
+    /// has the file's inode.
+    pub(super) fn of_several(mut self, coding: Option<&str>) -> Validators {
+        if let Some(coding) = coding {
+            self.tag.pop();
+            self.tag.extend(["-", coding, "\""]);
+        }
+        self.shared = true;
+        self
+    }
+
+    /// Whether the file has rested for so long that another change would change its stamp.
+    pub(super) fn has_rested(&self) -> bool {
+        !self.weak
     }
 
     /// The value of `ETag`.
@@ -123,7 +142,7 @@ impl Validators {
         match Tag::read(validator) {
             Some((tag, b"")) => tag.strongly_is(self),
             Some(_) => false,
-            None => date(validator) == Some(self.modified_s) && self.now_s > self.modified_s,
+            None => !self.shared && date(validator) == Some(self.modified_s) && self.now_s > self.modified_s,
         }
     }
 }

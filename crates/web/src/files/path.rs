@@ -121,16 +121,29 @@ pub(super) fn prefix(text: &str) -> Vec<u8> {
     prefix
 }
 
+/// The address of what has this name, which is a normal one.
+pub(super) fn address(prefix: &[u8], name: &[u8]) -> String {
+    let mut address = String::with_capacity(prefix.len() + name.len() + 2);
+    address.extend(percent_encode(prefix, PATH));
+    address.push('/');
+    address.extend(percent_encode(name, PATH));
+    address
+}
+
+/// A name that the program gives, as `asked` would have it; none if it does not name a file in the folder.
+pub(super) fn given(name: &str) -> Option<Vec<u8>> {
+    let path = format!("/{name}");
+    let Asked { name, folder } = normal(path.as_bytes())?;
+    (!folder && !name.contains(&0)).then(|| name.into_owned())
+}
+
 /// The address of a folder, with the slash behind it and the query as it came.
 ///
 /// It is made of the decoded name, never of what was sent: it begins with exactly one slash and holds no backslash, so no
 /// browser takes its first segment for a host.
 pub(super) fn location(prefix: &[u8], name: &[u8], query: Option<&str>) -> String {
-    let mut location = String::with_capacity(prefix.len() + name.len() + 2);
-    location.extend(percent_encode(prefix, PATH));
-    location.push('/');
+    let mut location = address(prefix, name);
     if !name.is_empty() {
-        location.extend(percent_encode(name, PATH));
         location.push('/');
     }
     if let Some(query) = query {
@@ -232,6 +245,23 @@ mod tests {
         assert_eq!(read("/static/../x"), None);
         assert_eq!(read("/x/../static/y"), None);
         assert_eq!(read("/%73tatic/x"), Some((b"x".to_vec(), false)));
+    }
+
+    #[test]
+    fn names_that_a_program_gives() {
+        for (text, name) in [
+            ("style.css", Some(&b"style.css"[..])),
+            ("/a//b", Some(b"a/b")),
+            ("100%25", Some(b"100%25")),
+            ("a/../b", Some(b"b")),
+            ("../b", None),
+            ("", None),
+            ("a/", None),
+            ("a\0", None),
+        ] {
+            assert_eq!(given(text).as_deref(), name, "{text}");
+        }
+        assert_eq!(address(b"/static", b"a b/%.css"), "/static/a%20b/%25.css");
     }
 
     #[test]

@@ -14,18 +14,23 @@ use rustix::io::Errno;
 
 use super::condition::{Conditions, Validators, Verdict};
 use super::content::{Content, Part};
-use super::media::content_type;
 use super::range::{Parts, parts};
 use super::root::Facts;
+use super::search::is_absent;
 use crate::request::Request;
 use crate::response::{Body, ByteStream, Response};
 
 /// A file that is to be sent, or told about.
 pub(super) struct Subject<'a> {
-    /// What the type is guessed from.
-    pub(super) name: &'a [u8],
+    pub(super) media: &'a Cow<'static, str>,
     pub(super) facts: Facts,
     pub(super) cache_control: Option<&'a Cow<'static, str>>,
+    /// It is a copy in this coding (RFC 9110 8.4).
+    pub(super) coding: Option<&'static str>,
+    /// There may be copies in other codings.
+    pub(super) several: bool,
+    /// Fields of the request that decided.
+    pub(super) vary: Option<&'static str>,
 }
 
 /// An answer, and the bytes that still belong into it.
@@ -35,7 +40,10 @@ impl Subject<'_> {
     /// Judges the request's conditions and drafts the answer.
     pub(super) fn draft(&self, request: &Request, file: OwnedFd) -> Draft {
         let get = request.method() == "GET";
-        let validators = Validators::new(&self.facts, request.reactor().wall_clock());
+        let mut validators = Validators::new(&self.facts, request.reactor().wall_clock());
+        if self.several {
+            validators = validators.of_several(self.coding);
+        }
         let conditions = Conditions::read(request.headers());
         match conditions.judge(&validators, get) {
             Verdict::NotModified => (self.head(304, &validators), None),
@@ -48,23 +56,43 @@ impl Subject<'_> {
         }
     }
 
-    /// The fields that every answer about the file has.
-    fn head(&self, status: u16, validators: &Validators) -> Response {
+    /// The file as the body of an error, which no condition and no range applies to (RFC 9110 13.2.1 and 14.2).
+    pub(super) fn draft_error(&self, status: u16, request: &Request, file: OwnedFd) -> Draft {
+        self.filled(self.named(status), request.method() == "GET", file)
+    }
+
+    /// The fields that also an error has.
+    fn named(&self, status: u16) -> Response {
         let mut response = Response::empty(status);
         // One allocation instead of growing into it.
-        response.fields.reserve_exact(6);
+        response.fields.reserve_exact(8);
         if let Some(cache_control) = self.cache_control {
             response = response.header("Cache-Control", cache_control.clone());
         }
-        response
+        if let Some(vary) = self.vary {
+            response = response.header("Vary", vary);
+        }
+        // RFC 9110 15.4.5 does not list it for a 304, and a cache has it.
+        if let Some(coding) = self.coding.filter(|_| status != 304) {
+            response = response.header("Content-Encoding", coding);
+        }
+        response.header("X-Content-Type-Options", "nosniff")
+    }
+
+    /// The fields that every answer about the file has.
+    fn head(&self, status: u16, validators: &Validators) -> Response {
+        self.named(status)
             .header("ETag", validators.tag())
             .header("Last-Modified", validators.modified())
             .header("Accept-Ranges", "bytes")
-            .header("X-Content-Type-Options", "nosniff")
     }
 
     fn whole(&self, validators: &Validators, get: bool, file: OwnedFd) -> Draft {
-        let mut response = self.head(200, validators).content_type(content_type(self.name));
+        self.filled(self.head(200, validators), get, file)
+    }
+
+    fn filled(&self, response: Response, get: bool, file: OwnedFd) -> Draft {
+        let mut response = response.content_type(self.media.clone());
         let length = self.facts.size;
         if !get {
             response.body = Body::Stream(Box::pin(Unsent), Some(length));
@@ -90,12 +118,12 @@ impl Subject<'_> {
     ) -> Draft {
         let response = self.head(206, validators);
         let size = self.facts.size;
-        let content_type = content_type(self.name);
+        let content_type = self.media;
         if let [part] = parts.as_slice() {
             let field = format!("bytes {}-{}/{size}", part.start, part.end - 1);
             let content = [Part { text: Vec::new(), start: part.start, length: part.end - part.start }];
             return (
-                response.content_type(content_type).header("Content-Range", field),
+                response.content_type(content_type.clone()).header("Content-Range", field),
                 Some(Content::new(file, content)),
             );
         }
@@ -141,9 +169,8 @@ pub(super) fn unopened(errno: Errno, path: &str) -> Response {
             tracing::error!(path, "a file could not be opened: {errno}");
             busy()
         }
-        Errno::IO | Errno::STALE => Response::failure(format!("a file could not be opened: {errno}")),
-        // Not there, not a folder on the way, a link out of the root or in a circle, a socket, a name too long for one.
-        _ => missing(),
+        errno if is_absent(errno) => missing(),
+        errno => Response::failure(format!("a file could not be opened: {errno}")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 
 /// Whether a call may wait for a disk.
@@ -52,6 +52,30 @@ pub(super) struct Facts {
     pub(super) size: u64,
     pub(super) modified_s: i64,
     pub(super) modified_ns: u32,
+}
+
+impl Facts {
+    pub(super) fn of(file: &OwnedFd) -> Result<Facts, Errno> {
+        fstat(file).map(|stat| Facts::from(&stat))
+    }
+
+    /// Whether it was changed at the same time as the other, or later. What some programs copy from one file to another has
+    /// whole seconds, so a stamp without a fraction is compared without.
+    pub(super) fn is_as_new_as(&self, other: &Facts) -> bool {
+        let fraction = if self.modified_ns == 0 { 0 } else { other.modified_ns };
+        (self.modified_s, self.modified_ns) >= (other.modified_s, fraction)
+    }
+}
+
+impl From<&Stat> for Facts {
+    fn from(stat: &Stat) -> Facts {
+        Facts {
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_s: stat.st_mtime,
+            modified_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        }
+    }
 }
 
 /// What a name stands for.
@@ -131,34 +155,63 @@ impl Root {
         Err(Errno::NOENT)
     }
 
+    /// The regular file of this name, which the server and not the client has chosen. Also beside a single file it stays in the
+    /// folder.
+    pub(super) fn regular(&self, name: &[u8], pace: Pace) -> Result<(OwnedFd, Facts), Errno> {
+        match inspect(self.beneath(name, READ, pace)?, None)? {
+            Found::File { file, facts, .. } => Ok((file, facts)),
+            Found::Folder => Err(Errno::NOENT),
+        }
+    }
+
+    /// A folder, to be read in the pool; the empty name is the root's.
+    pub(super) fn folder(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let name = if name.is_empty() { b"." } else { name };
+        self.beneath(name, READ | OFlags::DIRECTORY, Pace::Whole)
+    }
+
+    /// What stands behind a link, without opening it; in the pool. A link that leads out of the root is not there, and where the
+    /// kernel cannot tell, none is.
+    pub(super) fn behind(&self, name: &[u8]) -> Result<Stat, Errno> {
+        fstat(self.beneath(name, OFlags::PATH | OFlags::CLOEXEC, Pace::Whole)?)
+    }
+
     fn open(&self, name: &[u8], pace: Pace) -> Result<OwnedFd, Errno> {
-        let beneath = match self.reach {
-            Reach::Tree => BENEATH,
-            Reach::File(_) => ResolveFlags::NO_MAGICLINKS,
-        };
+        match (&self.reach, self.resolver, pace) {
+            (Reach::Tree, _, _) => self.beneath(name, READ, pace),
+            // Whoever configures names the one file, and may name a link to anywhere.
+            (Reach::File(_), Resolver::Walk, Pace::Whole) => openat(&self.folder, name, READ, Mode::empty()),
+            (Reach::File(_), _, _) => self.resolve(name, READ, ResolveFlags::NO_MAGICLINKS, pace),
+        }
+    }
+
+    /// Opens what is below the folder, and nothing else.
+    fn beneath(&self, name: &[u8], flags: OFlags, pace: Pace) -> Result<OwnedFd, Errno> {
+        match (self.resolver, pace) {
+            (Resolver::Walk, Pace::Whole) => self.walk(name, flags),
+            _ => self.resolve(name, flags, BENEATH, pace),
+        }
+    }
+
+    fn resolve(&self, name: &[u8], flags: OFlags, how: ResolveFlags, pace: Pace) -> Result<OwnedFd, Errno> {
+        let open = |how| openat2(&self.folder, name, flags, Mode::empty(), how);
         match (pace, self.resolver) {
-            (Pace::Cached, Resolver::Cached) => {
-                openat2(&self.folder, name, READ, Mode::empty(), beneath | ResolveFlags::CACHED)
-            }
+            (Pace::Cached, Resolver::Cached) => open(how | ResolveFlags::CACHED),
             (Pace::Cached, _) => Err(Errno::AGAIN),
-            (Pace::Whole, Resolver::Walk) => self.walk(name),
             (Pace::Whole, _) => {
                 for _ in 1..ATTEMPTS {
-                    match openat2(&self.folder, name, READ, Mode::empty(), beneath) {
+                    match open(how) {
                         Err(Errno::AGAIN | Errno::INTR) => {}
                         outcome => return outcome,
                     }
                 }
-                openat2(&self.folder, name, READ, Mode::empty(), beneath)
+                open(how)
             }
         }
     }
 
     /// Without openat2: one name after the other, each without following a link, so that none can lead away.
-    fn walk(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
-        if matches!(self.reach, Reach::File(_)) {
-            return openat(&self.folder, name, READ, Mode::empty());
-        }
+    fn walk(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let mut below: Option<OwnedFd> = None;
         let mut segments = name.split(|&byte| byte == b'/').peekable();
         while let Some(segment) = segments.next() {
@@ -167,7 +220,7 @@ impl Root {
                 // An index name may hold one; requests never do.
                 b".." => return Err(Errno::XDEV),
                 segment if segments.peek().is_none() => {
-                    return openat(folder, segment, READ | OFlags::NOFOLLOW, Mode::empty());
+                    return openat(folder, segment, flags | OFlags::NOFOLLOW, Mode::empty());
                 }
                 segment => below = Some(openat(folder, segment, FOLDER | OFlags::NOFOLLOW, Mode::empty())?),
             }
@@ -185,15 +238,7 @@ impl Root {
 fn inspect(file: OwnedFd, index: Option<usize>) -> Result<Found, Errno> {
     let stat = fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {
-            let facts = Facts {
-                inode: stat.st_ino,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified_s: stat.st_mtime,
-                modified_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            };
-            Ok(Found::File { file, facts, index })
-        }
+        FileType::RegularFile => Ok(Found::File { file, facts: Facts::from(&stat), index }),
         FileType::Directory => Ok(Found::Folder),
         _ => Err(Errno::NOENT),
     }

@@ -65,7 +65,7 @@ fn list<T: Display>(f: &mut fmt::Formatter<'_>, title: &str, items: impl Iterato
 }
 
 /// Anything as text of HTML: no markup, no end of an attribute, no control characters but the ends of lines.
-pub(super) struct Escaped<T>(pub(super) T);
+pub(crate) struct Escaped<T>(pub(crate) T);
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

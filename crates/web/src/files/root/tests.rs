@@ -83,6 +83,38 @@ fn nothing_outside_is() {
     }
 }
 
+/// What the server chooses by itself, beside a file or for a list, stays inside as well.
+#[test]
+fn what_is_chosen_here_stays_inside() {
+    let folder = Folder::new("chosen");
+    for resolver in RESOLVERS {
+        let link = Root::file(&folder.0.join("www/sub/out")).unwrap().with_resolver(resolver);
+        for root in [folder.root(resolver), link] {
+            for name in
+                [&b"../secret"[..], b"sub/out", b"out", b"../../secret", b"absolute", b"", b".", b"loop"]
+            {
+                let found = root.regular(name, Pace::Whole);
+                assert!(found.is_err(), "{resolver:?} {} {found:?}", String::from_utf8_lossy(name));
+            }
+        }
+        let root = folder.root(resolver);
+        assert!(root.regular(b"sub/b", Pace::Whole).is_ok() && root.regular(b"sub", Pace::Whole).is_err());
+        assert!(root.folder(b"").is_ok() && root.folder(b"sub").is_ok(), "{resolver:?}");
+        for name in [&b"up"[..], b"..", b"a", b"missing", b"loop"] {
+            assert!(root.folder(name).is_err(), "{resolver:?}");
+        }
+        // What is listed of links: a file or a folder behind it, or nothing.
+        let behind = |name: &[u8]| {
+            let kind = root.behind(name).map(|stat| FileType::from_raw_mode(stat.st_mode));
+            kind.is_ok_and(|kind| kind != FileType::Symlink)
+        };
+        for name in [&b"sub/out"[..], b"absolute", b"up", b"loop"] {
+            assert!(!behind(name), "{resolver:?} {}", String::from_utf8_lossy(name));
+        }
+        assert_eq!(behind(b"in") && behind(b"folder"), resolver != Resolver::Walk, "{resolver:?}");
+    }
+}
+
 #[test]
 fn the_loop_waits_for_nobody() {
     let folder = Folder::new("waits");
