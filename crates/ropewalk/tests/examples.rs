@@ -24,12 +24,15 @@ examples! {
     "../examples/race.rs" race,
     "../examples/recovery.rs" recovery,
     "../examples/reconnect.rs" reconnect,
+    "../examples/resource_tree.rs" resource_tree,
     "../examples/send_file.rs" send_file,
     "../examples/slow_handler.rs" slow_handler,
     "../examples/static_site.rs" static_site,
     "../examples/testing.rs" testing,
     "../examples/threads.rs" threads,
     "../examples/timer.rs" timer,
+    "../examples/tornado_handlers.rs" tornado_handlers,
+    "../examples/typed_routes.rs" typed_routes,
     "../examples/weblog/main.rs" weblog,
     "../examples/weblog_client.rs" weblog_client,
 }
@@ -50,6 +53,8 @@ mod reconnecting;
 mod support;
 #[path = "examples_driven/time.rs"]
 mod time;
+#[path = "examples_driven/ways.rs"]
+mod ways;
 #[path = "examples_driven/weblogs.rs"]
 mod weblogs;
 #[path = "examples_driven/websites.rs"]

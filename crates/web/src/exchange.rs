@@ -13,11 +13,12 @@ use ropewalk_reactor::failure::{Panicked, Place};
 use ropewalk_reactor::{Failure, Firing, Time};
 use ropewalk_wire::http1::{self, BodyEncoder, Head, Length, Version};
 
+use crate::files::condition::{Conditions, Validators, Verdict};
 use crate::inbound::{BodyError, Inbound};
 use crate::incident::{Incident, discard};
 use crate::leaving::IfClientLeaves;
 use crate::limits::count;
-use crate::response::{Body, Response};
+use crate::response::{Body, Marks, Response};
 use crate::site::SiteCore;
 
 /// Where an answer stands.
@@ -161,14 +162,14 @@ impl Exchange {
     /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
     pub(crate) fn respond(&self, response: Response) -> Rest {
         debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
-        let response = if is_plain(&response) {
+        let mut response = if is_plain(&response) {
             response
         } else {
             let Some(response) = self.fit_or_report(response) else { return Rest::Nothing };
             response
         };
-        if response.close {
-            self.close.set(true);
+        if !response.marks.is_empty() {
+            self.heed(&mut response);
         }
         let body_follows = http1::body_allowed(self.head.method(), response.status);
         let length = self.length_of(&response);
@@ -203,6 +204,55 @@ impl Exchange {
         }
         self.finished();
         Rest::Nothing
+    }
+
+    /// Does what an answer is marked with.
+    #[cold]
+    fn heed(&self, response: &mut Response) {
+        let reads = matches!(self.head.method(), "GET" | "HEAD");
+        if response.marks.has(Marks::CONDITIONAL) && response.status == 200 && reads {
+            let (tag, modified) = (response.field("ETag"), response.field("Last-Modified"));
+            match self.verdict(tag, modified) {
+                Verdict::Send(_) => {}
+                Verdict::NotModified => {
+                    response.status = 304;
+                    response.content_type = None;
+                    discard(std::mem::take(&mut response.body));
+                }
+                Verdict::Failed => {
+                    let refusal = Response::error(412, "this is not the one that was meant");
+                    let mut whole = std::mem::replace(response, refusal);
+                    response.marks = whole.marks;
+                    discard(std::mem::take(&mut whole.body));
+                }
+            }
+        }
+        if response.marks.has(Marks::CLOSE) {
+            self.close.set(true);
+        }
+    }
+
+    /// What the request's conditions come to, for an answer with these validators.
+    pub(crate) fn verdict(&self, tag: Option<&str>, modified: Option<&str>) -> Verdict<'_> {
+        let reads = matches!(self.head.method(), "GET" | "HEAD");
+        match Conditions::read(self.head.fields()).judge(&Validators::of_answer(tag, modified), false) {
+            // RFC 9110 13.1.2: for a method that changes something, that the client has it already is a failure.
+            Verdict::NotModified if !reads => Verdict::Failed,
+            verdict => verdict,
+        }
+    }
+
+    /// Whether the client names JSON among what it takes; `*/*` names nothing.
+    pub(crate) fn wants_json(&self) -> bool {
+        let lines = self.head.fields_named("accept").filter_map(|value| std::str::from_utf8(value).ok());
+        lines.flat_map(|line| line.split(',')).any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let refused = parts
+                .filter_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+                .any(|quality| quality.parse() == Ok(0.0));
+            (media == "application/json" || media.ends_with("+json")) && !refused
+        })
     }
 
     /// An unusual answer made fit; none for a failure when a responder has given an answer, which is on its way: what went wrong
@@ -246,7 +296,9 @@ impl Exchange {
             return self.fit(unsendable(Failure::new(format!("{why}: {}", response.status))));
         }
         // A body that ends with the connection leaves no place for a next answer.
-        response.close |= takes_over && response.status != 101;
+        if takes_over && response.status != 101 {
+            response.marks.set(Marks::CLOSE);
+        }
         if takes_over && self.inbound.borrow().open {
             // What comes next is the body, not the other protocol.
             return Response::error(400, "this address takes no request body").close();
@@ -257,7 +309,7 @@ impl Exchange {
     /// Sends the head of an answer whose body is written by hand.
     pub(crate) fn begin(&self, response: Response) {
         let response = self.fit(response);
-        if response.close {
+        if response.marks.has(Marks::CLOSE) {
             self.close.set(true);
         }
         let length = if !http1::length_allowed(self.head.method(), response.status) {
@@ -332,7 +384,7 @@ impl Exchange {
 
     /// Counts a failure and tells the log.
     #[cold]
-    fn report<'a>(&'a self, failure: &'a Failure) -> Incident<'a> {
+    pub(crate) fn report<'a>(&'a self, failure: &'a Failure) -> Incident<'a> {
         self.failed.set(true);
         let counters = &self.site().counters;
         count(&counters.failures);

@@ -11,7 +11,7 @@
 //! single ranges of them are sent by the kernel; see [`FileSender`](ropewalk_net::FileSender) for how it is kept from waiting.
 
 mod accept;
-mod condition;
+pub(crate) mod condition;
 mod content;
 mod listing;
 mod media;

@@ -5,7 +5,7 @@ use ropewalk_reactor::failure::Place;
 
 use crate::answer::Answer;
 use crate::request::Request;
-use crate::router::Handler;
+use crate::router::{Handler, Urls};
 
 /// What becomes of the future that a handler returned, a deferred also, when nobody waits for its answer any more.
 ///
@@ -37,5 +37,9 @@ impl<H: Handler> Handler for Choosing<H> {
 
     fn place(&self, method: &str, path: &str) -> Option<Place> {
         self.0.place(method, path)
+    }
+
+    fn urls(&self) -> Option<&Urls> {
+        self.0.urls()
     }
 }

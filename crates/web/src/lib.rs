@@ -5,6 +5,8 @@
 //!                             ▲                                             │
 //!                             └── the exchange: one slot for one answer ◄───┘ ─► bytes
 //! ```
+//! A handler is a function of a [`Request`], a function with [typed arguments](extract), a [type](handlers) of which an object is made
+//! for each request, or a tree of [resources](resource).
 //!
 //! ```
 //! use ropewalk_net::listen;
@@ -28,8 +30,11 @@
 
 mod access;
 mod answer;
+mod cookies;
 mod exchange;
+pub mod extract;
 mod files;
+pub mod handlers;
 mod inbound;
 mod incident;
 mod leaving;
@@ -37,6 +42,7 @@ mod limits;
 mod proxy;
 pub mod push;
 mod request;
+pub mod resource;
 mod responder;
 mod response;
 mod router;
@@ -45,17 +51,21 @@ mod site;
 
 pub use access::{AccessObserver, AccessRecord, CombinedLog, STATUS_CLIENT_GONE};
 pub use answer::{Answer, IntoAnswer, IntoResponse, marker};
+pub use cookies::{Cookie, CookieError, Cookies, SameSite};
+pub use extract::Rejection;
 pub use files::Files;
 pub use inbound::BodyError;
 pub use leaving::IfClientLeaves;
 pub use limits::{Limits, SiteStatistics};
 pub use proxy::TrustedProxies;
-pub use request::Request;
+pub use request::{Arguments, Request};
 pub use responder::Responder;
 pub use response::{Body, ByteStream, Response};
 pub use ropewalk_net::NetworkError;
-pub use router::{Handler, RouteError, Router, handler};
+pub use router::{Handler, Redirect, RouteError, Router, UrlArgs, UrlError, Urls, handler};
 pub use site::{Site, SiteHandle};
+
+pub use ropewalk_reactor::{Failure, Outcome};
 
 /// Compares secrets in a time that does not tell where they differ.
 #[must_use]

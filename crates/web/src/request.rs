@@ -5,31 +5,42 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use ropewalk_net::{Address, Lost, Transport};
 use ropewalk_reactor::{Deferred, Failure, Reactor};
 use ropewalk_wire::http1::{self, Version};
 
 use crate::exchange::{Exchange, Stage};
+use crate::files::condition::Verdict;
 use crate::inbound::BodyError;
 use crate::leaving::IfClientLeaves;
 use crate::responder::Responder;
+use crate::response::{Response, date, quoted};
+use crate::router::{UrlArgs, UrlError, decoded};
 
-pub(crate) type Params = Vec<(String, String)>;
+mod arguments;
+mod origin;
+mod scope;
+
+pub use arguments::Arguments;
+pub(crate) use scope::{Params, Scope, States};
 
 /// A request.
 pub struct Request {
     exchange: Rc<Exchange>,
-    params: Option<Box<Params>>,
+    /// What was found out on the way to the handler; nothing for a literal path. Counted and not boxed, because looking whether there
+    /// is something to drop is then all that a request without it does.
+    scope: Option<Rc<Scope>>,
 }
 
 impl Request {
     pub(crate) fn new(exchange: Rc<Exchange>) -> Request {
-        Request { exchange, params: None }
+        Request { exchange, scope: None }
     }
 
-    pub(crate) fn set_params(&mut self, params: Params) {
-        self.params = Some(Box::new(params));
+    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
     }
 
     /// The method, as sent.
@@ -56,18 +67,22 @@ impl Request {
         self.exchange.head.query()
     }
 
-    /// The first query argument of this name, decoded: `+` is a space, `%XX` a byte, what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn argument(&self, name: &str) -> Option<String> {
-        let pairs = self.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.into_iter().find(|(key, _)| decode(key) == name).map(|(_, value)| decode(value))
-    }
-
-    /// A parameter of the route, percent-decoded.
+    /// A parameter of the route, percent-decoded; what is not UTF-8 is replaced.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<String> {
-        let (_, value) = self.params.as_ref()?.iter().find(|(known, _)| known == name)?;
-        Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+        let (_, value) = self.params().iter().find(|(known, _)| known == name)?;
+        Some(decoded(value))
+    }
+
+    /// The path of a named route of the site's router; see [`crate::Router::reverse_url`].
+    ///
+    /// # Errors
+    /// There is no such name, too few or too many arguments, or one that the route would not take.
+    pub fn reverse_url(&self, name: &str, args: impl UrlArgs) -> Result<String, UrlError> {
+        match self.exchange.site().handler.urls() {
+            Some(urls) => urls.reverse(name, args),
+            None => Err(UrlError::Unknown(name.to_owned())),
+        }
     }
 
     /// The first field of this name, if it is visible ASCII or UTF-8.
@@ -81,10 +96,34 @@ impl Request {
         self.exchange.head.fields()
     }
 
-    /// The host that the client asked for, with the port if it gave one.
+    /// Compares what this address stands for now, by its entity tag and the time of its last change, with what the client says it
+    /// wants to change or to have: the answer is here when the client is mistaken (412), or has it already (304). An answer to a `GET`
+    /// that has [`Response::etag`] or [`Response::last_modified`] is compared by itself; before something is changed, or made with
+    /// much work, one asks here.
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Response, Router};
+    /// let router = Router::new().put("/note", |request: Request| {
+    ///     if let Some(answer) = request.precondition(Some("7"), None) {
+    ///         return answer;
+    ///     }
+    ///     Response::empty(204).etag("8")
+    /// });
+    /// # drop(router);
+    /// ```
     #[must_use]
-    pub fn host(&self) -> Option<&str> {
-        self.exchange.head.host()
+    pub fn precondition(&self, tag: Option<&str>, modified: Option<SystemTime>) -> Option<Response> {
+        let tag = tag.and_then(quoted);
+        let modified = modified.and_then(date);
+        match self.exchange.verdict(tag.as_deref(), modified.as_deref()) {
+            Verdict::Send(_) => None,
+            Verdict::Failed => Some(Response::error(412, "this is not the one that was meant")),
+            Verdict::NotModified => {
+                let fields = [("ETag", tag), ("Last-Modified", modified)];
+                let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+                Some(fields.fold(Response::empty(304), |answer, (name, value)| answer.header(name, value)))
+            }
+        }
     }
 
     /// Whether the request is HTTP/1.1 (else it is 1.0).
@@ -109,12 +148,6 @@ impl Request {
     #[must_use]
     pub fn client(&self) -> Option<IpAddr> {
         self.exchange.site().client(self.peer().ip(), &self.exchange.head)
-    }
-
-    /// Whether the client's own connection is encrypted, as a trusted proxy says.
-    #[must_use]
-    pub fn is_secure(&self) -> bool {
-        self.exchange.site().is_secure(self.peer().ip(), &self.exchange.head)
     }
 
     /// The reactor.
@@ -253,10 +286,4 @@ pub(crate) fn notify_finish(exchange: &Exchange) -> Deferred<()> {
         Stage::Waiting | Stage::Streaming => exchange.waiters.borrow_mut().push(firing),
     }
     deferred
-}
-
-/// Decodes a part of a query or a form.
-fn decode(text: &str) -> String {
-    let spaced = text.replace('+', " ");
-    percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }

@@ -6,12 +6,15 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use ropewalk_net::Transport;
 use ropewalk_reactor::failure::Place;
 use ropewalk_reactor::{Deferred, Failure};
 
+use crate::cookies::{Cookie, CookieError};
 use crate::exchange::{Dropped, Exchange, Stage};
+use crate::files::condition::Verdict;
 use crate::request::notify_finish;
 use crate::response::Response;
 
@@ -105,6 +108,56 @@ impl Responder {
     #[track_caller]
     pub fn add_header(&self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
         self.change("add_header", |response| response.header(name, value));
+    }
+
+    /// Sets a cookie.
+    ///
+    /// # Errors
+    /// It cannot be set; nothing is.
+    #[track_caller]
+    pub fn add_cookie(&self, cookie: &Cookie) -> Result<(), CookieError> {
+        self.add_header("Set-Cookie", cookie.to_field()?);
+        Ok(())
+    }
+
+    /// Sends the client elsewhere: 302, unless the status was set to another redirect before.
+    #[track_caller]
+    pub fn redirect(&self, location: impl Into<Cow<'static, str>>) {
+        self.change("redirect", |response| {
+            let status = if (300..400).contains(&response.code()) { response.code() } else { 302 };
+            response.status(status).header("Location", location)
+        });
+    }
+
+    /// Sets the entity tag, text without quotes, and tells whether the client has it already: then the answer is a 304, or a 412 to
+    /// one that wants another, and the body need not be made at all: of a 304, nothing that is written is sent. As Twisted's `setETag`.
+    #[track_caller]
+    pub fn set_etag(&self, tag: &str) -> bool {
+        self.change("set_etag", |response| response.etag(tag));
+        self.is_known()
+    }
+
+    /// Sets the time of the last change; the same as [`Responder::set_etag`] otherwise.
+    #[track_caller]
+    pub fn set_last_modified(&self, when: SystemTime) -> bool {
+        self.change("set_last_modified", |response| response.last_modified(when));
+        self.is_known()
+    }
+
+    fn is_known(&self) -> bool {
+        let mut head = self.0.head.borrow_mut();
+        let Some(response) = head.take() else { return false };
+        let verdict = match response.code() {
+            200 => self.0.exchange.verdict(response.field("ETag"), response.field("Last-Modified")),
+            _ => Verdict::Send(None),
+        };
+        let (known, response) = match verdict {
+            Verdict::Send(_) => (false, response),
+            Verdict::NotModified => (true, response.status(304)),
+            Verdict::Failed => (true, response.status(412)),
+        };
+        *head = Some(response);
+        known
     }
 
     /// The connection closes after this answer.

@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_core::Stream;
 use ropewalk_net::{FileSender, Protocol};
 use ropewalk_reactor::Failure;
+
+use crate::cookies::Cookie;
 
 /// An answer.
 ///
@@ -23,7 +26,46 @@ pub struct Response {
     pub(crate) content_type: Option<Cow<'static, str>>,
     pub(crate) fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(crate) body: Body,
-    pub(crate) close: bool,
+    pub(crate) marks: Marks,
+}
+
+/// What few answers have. One byte, so that all others are asked for it once.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    /// The connection closes after it.
+    pub(crate) const CLOSE: Marks = Marks(1);
+    /// It has validators, which are compared with what the client has.
+    pub(crate) const CONDITIONAL: Marks = Marks(2);
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, mark: Marks) {
+        self.0 |= mark.0;
+    }
+}
+
+/// The last second that has an HTTP date: the end of the year 9999.
+const DATE_MAX_S: u64 = 253_402_300_799;
+
+/// An entity tag with its quotes (RFC 9110 section 8.8.3).
+pub(crate) fn quoted(tag: &str) -> Option<String> {
+    let fine = tag.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e));
+    fine.then(|| format!("\"{tag}\""))
+}
+
+/// A time as a field (RFC 9110 section 5.6.7), if it has that form.
+pub(crate) fn date(when: SystemTime) -> Option<String> {
+    let since = when.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs() <= DATE_MAX_S).then(|| httpdate::fmt_http_date(UNIX_EPOCH + since))
 }
 
 /// The bytes of an answer.
@@ -150,7 +192,7 @@ impl Response {
             content_type: None,
             fields: Vec::new(),
             body: body.into(),
-            close: false,
+            marks: Marks::default(),
         }
     }
 
@@ -242,10 +284,48 @@ impl Response {
         self
     }
 
+    /// The same, setting a cookie. One that cannot be set makes the answer a 500: cookie injection ends there.
+    #[must_use]
+    #[track_caller]
+    pub fn cookie(self, cookie: Cookie) -> Response {
+        match cookie.to_field() {
+            Ok(field) => self.header("Set-Cookie", field),
+            Err(error) => Response::failure(error),
+        }
+    }
+
+    /// The same with this entity tag: text without quotes, that changes whenever the body does. A client that has it already is
+    /// answered with 304, and one that wants another with 412; see [`Request::precondition`](crate::Request::precondition) for
+    /// methods that change something. A tag with a quote, a space or a control character in it makes the answer a 500.
+    ///
+    /// ```
+    /// use ropewalk_web::{Response, Router};
+    /// let router = Router::new().get("/report", |_| Response::text("all is well").etag("7"));
+    /// # drop(router);
+    /// ```
+    #[must_use]
+    pub fn etag(mut self, tag: &str) -> Response {
+        self.marks.set(Marks::CONDITIONAL);
+        match quoted(tag) {
+            Some(tag) => self.header("ETag", tag),
+            None => Response::failure(Failure::new(format!("{tag:?} is no entity tag"))),
+        }
+    }
+
+    /// The same, last changed at this time. A client that has it from since then is answered with 304.
+    #[must_use]
+    pub fn last_modified(mut self, when: SystemTime) -> Response {
+        self.marks.set(Marks::CONDITIONAL);
+        match date(when) {
+            Some(date) => self.header("Last-Modified", date),
+            None => Response::failure(Failure::new("a time after the year 9999 has no date")),
+        }
+    }
+
     /// The same, closing the connection afterwards.
     #[must_use]
     pub fn close(mut self) -> Response {
-        self.close = true;
+        self.marks.set(Marks::CLOSE);
         self
     }
 

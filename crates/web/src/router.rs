@@ -1,8 +1,17 @@
-//! The router: from a path and a method to a handler. It sees the head only. Literal paths are one map look-up; paths with
-//! parameters go through `matchit`.
+//! The router: from a host, a path and a method to a handler. It sees the head only. Literal paths are one map look-up; paths with
+//! parameters go through `matchit`, and what neither knows is looked for among regular expressions, mounted handlers and fallbacks.
 
+mod error;
+mod hosts;
+mod methods;
+mod nesting;
+mod pattern;
+mod redirect;
+mod reverse;
+
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -10,8 +19,20 @@ use ropewalk_reactor::failure::Place;
 
 use crate::answer::{Answer, IntoAnswer};
 use crate::leaving::{Choosing, IfClientLeaves};
-use crate::request::{Params, Request};
+use crate::request::{Params, Request, States};
 use crate::response::Response;
+
+pub use error::RouteError;
+use error::Wrong;
+use hosts::Hosts;
+use methods::{ANY, Methods};
+pub(crate) use methods::{allowed, refuse};
+use nesting::Below;
+use pattern::Expression;
+pub use redirect::Redirect;
+use reverse::Source;
+pub(crate) use reverse::decoded;
+pub use reverse::{UrlArgs, UrlError, Urls};
 
 /// What answers requests. A router is one, and so is every function from a request to an answer, through [`handler`].
 pub trait Handler: 'static {
@@ -20,6 +41,11 @@ pub trait Handler: 'static {
 
     /// Where the program made the handler that answers such a request, if that is known. Asked for when it has failed.
     fn place(&self, _method: &str, _path: &str) -> Option<Place> {
+        None
+    }
+
+    /// The named routes below it, if it has any: what [`Request::reverse_url`] asks.
+    fn urls(&self) -> Option<&Urls> {
         None
     }
 
@@ -46,6 +72,10 @@ impl<H: Handler + ?Sized> Handler for Rc<H> {
 
     fn place(&self, method: &str, path: &str) -> Option<Place> {
         (**self).place(method, path)
+    }
+
+    fn urls(&self) -> Option<&Urls> {
+        (**self).urls()
     }
 }
 
@@ -74,7 +104,13 @@ where
 /// Paths, methods and handlers.
 ///
 /// A path is literal, or has parameters: `/user/{id}` takes one segment, `/files/{*rest}` takes all that is left. `HEAD` goes to
-/// the `GET` handler, `OPTIONS` and 405 are answered from the methods that are there.
+/// the `GET` handler, `OPTIONS` and 405 are answered from the methods that are there. Paths are compared as they were sent, before
+/// anything is decoded. No parameter is ever `.` or `..`, or has such a segment, however it is encoded: no client sends one by
+/// itself, and whoever makes a file's name of it would leave the folder.
+///
+/// They are looked for in this order: literal paths; paths with parameters, where a literal segment goes before a parameter; regular
+/// expressions, as they were added; then the longest prefix at which a handler is [mounted](Router::mount) or a nested router has a
+/// fallback; then the router's own fallback.
 ///
 /// ```
 /// use ropewalk_web::{Request, Router};
@@ -91,63 +127,19 @@ where
 pub struct Router {
     literal: BTreeMap<String, Methods>,
     patterns: matchit::Router<usize>,
-    matched: Vec<Methods>,
-    /// Patterns as written, so that a second method of one pattern finds the first.
-    known: BTreeMap<String, usize>,
-    fallback: Option<Box<dyn Handler>>,
+    /// Patterns as written, and their handlers.
+    matched: Vec<(String, Methods)>,
+    expressions: Vec<Expression>,
+    below: Vec<Below>,
+    fallback: Option<Rc<dyn Handler>>,
+    refusing: Option<Rc<dyn Handler>>,
+    urls: Urls,
+    /// The route that a name would be for.
+    last: Option<Source>,
+    states: Option<Rc<States>>,
+    /// With hosts, all routes but the names are in the routers of those.
+    hosts: Option<Box<Hosts>>,
     errors: Vec<RouteError>,
-}
-
-/// What is wrong with a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteError {
-    path: String,
-    why: String,
-}
-
-impl fmt::Display for RouteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "route {:?}: {}", self.path, self.why)
-    }
-}
-
-impl std::error::Error for RouteError {}
-
-/// The handlers of one path, by method. A few entries: looking through them beats a map.
-#[derive(Default)]
-struct Methods(Vec<(&'static str, Rc<dyn Handler>)>);
-
-impl Methods {
-    #[inline]
-    fn find(&self, method: &str) -> Option<&dyn Handler> {
-        let find =
-            |wanted: &str| self.0.iter().find(|(known, _)| *known == wanted).map(|(_, handler)| &**handler);
-        find(method).or_else(|| if method == "HEAD" { find("GET") } else { None }).or_else(|| find("*"))
-    }
-
-    /// For the `Allow` field (RFC 9110 section 10.2.1).
-    fn allowed(&self) -> String {
-        let mut methods: Vec<&str> = self.0.iter().map(|(method, _)| *method).collect();
-        if methods.contains(&"GET") && !methods.contains(&"HEAD") {
-            methods.push("HEAD");
-        }
-        methods.push("OPTIONS");
-        methods.sort_unstable();
-        methods.dedup();
-        methods.join(", ")
-    }
-
-    fn handle(&self, request: Request) -> Answer {
-        if let Some(handler) = self.find(request.method()) {
-            return handler.handle(request);
-        }
-        let response = if request.method() == "OPTIONS" {
-            Response::empty(204)
-        } else {
-            Response::error(405, "this address does not take that method")
-        };
-        Answer::Now(response.header("Allow", self.allowed()))
-    }
 }
 
 macro_rules! methods {
@@ -187,24 +179,154 @@ impl Router {
         any "*",
     }
 
-    /// Adds a handler for a method and a path. What is wrong with the path is kept for [`Router::check`]; such a route
-    /// answers nothing.
+    /// Adds a handler for a method and a path; `*` is any method. What is wrong with the path is kept for [`Router::check`]; such a
+    /// route answers nothing.
     #[must_use]
+    #[track_caller]
     pub fn route(mut self, method: &'static str, path: &str, handler: impl Handler) -> Router {
-        if let Err(why) = self.add(method, path, Rc::new(handler)) {
-            self.errors.push(RouteError { path: path.to_owned(), why });
+        let place = Location::caller();
+        let added = self.add(method, path, Rc::new(handler), place);
+        self.last = Some(Source::Path(path.to_owned()));
+        self.note(added, path, place);
+        self
+    }
+
+    /// Adds a function for any method and all paths that a regular expression matches from the first byte to the last, as in Tornado:
+    /// `/archive/(\d{4})/(\d\d)`. A named group is a parameter of that name; the others are the parameters `1`, `2` and so on. Expressions are
+    /// tried in the order in which they were added, behind the other paths. They take a time that grows with the path only.
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Router};
+    /// let router = Router::new().regex(r"/archive/(\d{4})/(?P<month>\d\d)", |request: Request| {
+    ///     format!("{} in {}", request.param("month").unwrap_or_default(), request.param("1").unwrap_or_default())
+    /// });
+    /// # router.check().unwrap();
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn regex<F, R, M>(self, expression: &str, function: F) -> Router
+    where
+        F: Fn(Request) -> R + 'static,
+        R: IntoAnswer<M>,
+    {
+        self.regex_route(ANY, expression, handler(function))
+    }
+
+    /// The same for one method, and for every handler.
+    #[must_use]
+    #[track_caller]
+    pub fn regex_route(mut self, method: &'static str, expression: &str, handler: impl Handler) -> Router {
+        let place = Location::caller();
+        let added = self.add_expression(method, expression, Rc::new(handler), place);
+        self.last = Some(Source::Regex(expression.to_owned()));
+        self.note(added, expression, place);
+        self
+    }
+
+    /// Sends `GET` and `HEAD` elsewhere for good; see [`Redirect`].
+    #[must_use]
+    #[track_caller]
+    pub fn redirect(mut self, path: &str, to: &str) -> Router {
+        match Redirect::to(to) {
+            Ok(redirect) => self.route("GET", path, redirect),
+            Err(error) => {
+                self.errors.push(error);
+                self
+            }
+        }
+    }
+
+    /// Gives the route that was added last a name, by which [`Router::reverse_url`] and [`Request::reverse_url`] find the way back to
+    /// its path.
+    ///
+    /// ```
+    /// use ropewalk_web::Router;
+    /// let router = Router::new().get("/user/{id}", |_| "a user").named("user");
+    /// assert_eq!(router.reverse_url("user", ("Jürgen S",)).unwrap(), "/user/J%C3%BCrgen%20S");
+    /// assert_eq!(router.reverse_url("user", [("id", 7)]).unwrap(), "/user/7");
+    /// assert!(router.reverse_url("user", ()).is_err());
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn named(mut self, name: &str) -> Router {
+        let place = Location::caller();
+        let added = match self.last.clone() {
+            Some(source) => self.urls.add(name, source, place),
+            None => Err("there is no route before it that it could name".into()),
+        };
+        self.note(added, name, place);
+        self
+    }
+
+    /// The path of the route with this name: percent-encoded, and found by the same route again.
+    ///
+    /// # Errors
+    /// There is no such name, too few or too many arguments, or one that the route would not take.
+    pub fn reverse_url(&self, name: &str, args: impl UrlArgs) -> Result<String, UrlError> {
+        self.urls.reverse(name, args)
+    }
+
+    /// A value for all handlers of this router, whenever they were added, and of those that are nested in it. They ask for it by
+    /// its type: [`Request::state`], or the extractor [`State`](crate::extract::State).
+    #[must_use]
+    #[track_caller]
+    pub fn state<T: 'static>(mut self, value: T) -> Router {
+        let value: Rc<dyn Any> = Rc::new(value);
+        let place = Location::caller();
+        if let Some(states) = &self.states {
+            let taken = states.borrow().iter().any(|known| known.is::<T>());
+            let states = Rc::clone(states);
+            if taken {
+                self.note(
+                    Err("there is a state of that type already".into()),
+                    std::any::type_name::<T>(),
+                    place,
+                );
+            } else {
+                states.borrow_mut().push(value);
+            }
+        } else {
+            let states = Rc::new(RefCell::new(vec![value]));
+            self.wrap(&|handler| Rc::new(Stated(handler, Rc::clone(&states))));
+            self.states = Some(states);
         }
         self
     }
 
-    /// Answers whatever no route does, instead of 404.
+    /// Answers whatever no route does, instead of 404: a page of one's own, or another handler altogether.
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Router, handler};
+    /// let router = Router::new()
+    ///     .get("/", |_| "here")
+    ///     .fallback(handler(|request: Request| (404, format!("{} is not here", request.path()))));
+    /// # drop(router);
+    /// ```
     #[must_use]
     pub fn fallback(mut self, handler: impl Handler) -> Router {
-        self.fallback = Some(Box::new(handler));
+        let handler = self.dressed(Rc::new(handler));
+        self.own().fallback = Some(handler);
         self
     }
 
-    /// Whether every route could be understood. A server asks before it binds.
+    /// Answers, instead of the usual page, methods for which a path has no handler. The `Allow` field is added, and the status is
+    /// 405 unless it is another error.
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Router, handler};
+    /// let router = Router::new()
+    ///     .get("/", |_| "read only")
+    ///     .method_not_allowed(handler(|request: Request| format!("{} is not for this address", request.method())));
+    /// # drop(router);
+    /// ```
+    #[must_use]
+    pub fn method_not_allowed(mut self, handler: impl Handler) -> Router {
+        let handler = self.dressed(Rc::new(handler));
+        self.own().refusing = Some(handler);
+        self
+    }
+
+    /// Whether every route could be understood, and none is there twice. A server asks before it binds.
     ///
     /// # Errors
     /// The first route that could not.
@@ -212,64 +334,214 @@ impl Router {
         self.errors.first().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    fn add(&mut self, method: &'static str, path: &str, handler: Rc<dyn Handler>) -> Result<(), String> {
+    fn note(&mut self, added: Result<(), Wrong>, path: &str, place: Place) {
+        if let Err(wrong) = added {
+            self.errors.push(wrong.at(path, place));
+        }
+    }
+
+    /// Where routes go.
+    fn own(&mut self) -> &mut Router {
+        if self.hosts.is_none() { self } else { &mut self.hosts().others }
+    }
+
+    fn dressed(&self, handler: Rc<dyn Handler>) -> Rc<dyn Handler> {
+        match &self.states {
+            Some(states) => Rc::new(Stated(handler, Rc::clone(states))),
+            None => handler,
+        }
+    }
+
+    fn add(
+        &mut self,
+        method: &'static str,
+        path: &str,
+        handler: Rc<dyn Handler>,
+        place: Place,
+    ) -> Result<(), Wrong> {
+        let handler = self.dressed(handler);
         if !path.starts_with('/') {
-            return Err("a path begins with a slash".to_owned());
+            return Err("a path begins with a slash".into());
         }
+        let own = self.own();
         let methods = if path.contains(['{', '}']) {
-            let index = match self.known.get(path) {
-                Some(&index) => index,
-                None => {
-                    let index = self.matched.len();
-                    self.patterns.insert(path, index).map_err(|error| error.to_string())?;
-                    self.matched.push(Methods::default());
-                    self.known.insert(path.to_owned(), index);
-                    index
-                }
-            };
-            &mut self.matched[index]
+            let known = own.matched.iter().position(|(known, _)| known == path);
+            let index = known.map_or_else(|| own.add_pattern(path), Ok)?;
+            &mut own.matched[index].1
         } else {
-            self.literal.entry(path.to_owned()).or_default()
+            own.literal.entry(path.to_owned()).or_default()
         };
-        if methods.0.iter().any(|(known, _)| *known == method) {
-            return Err(format!("{method} has a handler already"));
+        methods.add(method, handler, place)
+    }
+
+    fn add_pattern(&mut self, path: &str) -> Result<usize, Wrong> {
+        pattern::parts(path)?;
+        let index = self.matched.len();
+        self.patterns.insert(path, index).map_err(|error| match error {
+            matchit::InsertError::Conflict { with } => {
+                let other = self.matched.iter().find(|(known, _)| *known == with);
+                match other.and_then(|(_, methods)| methods.place()) {
+                    Some(other) => Wrong::clash(format!("{with:?} takes the same paths"), other),
+                    None => Wrong::from(format!("{with:?} takes the same paths")),
+                }
+            }
+            matchit::InsertError::InvalidParamSegment => "a segment has one parameter at most".into(),
+            matchit::InsertError::InvalidCatchAll => {
+                "what takes the rest stands at the end, in a segment of its own".into()
+            }
+            other => Wrong::from(other.to_string()),
+        })?;
+        self.matched.push((path.to_owned(), Methods::default()));
+        Ok(index)
+    }
+
+    fn add_expression(
+        &mut self,
+        method: &'static str,
+        source: &str,
+        handler: Rc<dyn Handler>,
+        place: Place,
+    ) -> Result<(), Wrong> {
+        let handler = self.dressed(handler);
+        let own = self.own();
+        let index = match own.expressions.iter().position(|known| known.source == source) {
+            Some(index) => index,
+            None => {
+                let regex = pattern::compile(source)?;
+                own.expressions.push(Expression {
+                    source: source.to_owned(),
+                    regex,
+                    methods: Methods::default(),
+                });
+                own.expressions.len() - 1
+            }
+        };
+        own.expressions[index].methods.add(method, handler, place)
+    }
+
+    /// Puts every handler into another one.
+    fn wrap(&mut self, wrap: &dyn Fn(Rc<dyn Handler>) -> Rc<dyn Handler>) {
+        let matched = self.matched.iter_mut().map(|(_, methods)| methods);
+        let expressions = self.expressions.iter_mut().map(|expression| &mut expression.methods);
+        for methods in self.literal.values_mut().chain(matched).chain(expressions) {
+            methods.wrap(wrap);
         }
-        methods.0.push((method, handler));
-        Ok(())
+        for below in &mut self.below {
+            below.wrap(wrap);
+        }
+        for handler in [&mut self.fallback, &mut self.refusing].into_iter().flatten() {
+            *handler = wrap(Rc::clone(handler));
+        }
+        for router in self.hosts.iter_mut().flat_map(|hosts| hosts.routers()) {
+            router.wrap(wrap);
+        }
+    }
+
+    /// Within its two callers: every request comes by one of them.
+    #[inline(always)]
+    fn call(&self, methods: &Methods, request: Request) -> Answer {
+        match methods.find(request.method()) {
+            Some(handler) => handler.handle(request),
+            None => self.refuse(methods, request),
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, methods: &Methods, request: Request) -> Answer {
+        let nested = self.nearest(request.path(), |below| below.refusing.is_some());
+        let nested = nested.and_then(|(below, _)| below.refusing.as_deref());
+        methods.refuse(request, nested.or(self.refusing.as_deref()))
+    }
+
+    /// Everything but literal paths.
+    fn search(&self, mut request: Request) -> Answer {
+        if let Some(hosts) = &self.hosts {
+            let router = hosts.find(&request);
+            return router.handle(request);
+        }
+        if let Some((methods, params)) = self.find(request.path()) {
+            request.add_params(params);
+            return self.call(methods, request);
+        }
+        if let Some((below, (params, at))) = self.nearest(request.path(), |below| below.fallback.is_some())
+            && let Some(fallback) = &below.fallback
+        {
+            request.add_params(params);
+            if below.mounted {
+                request.advance_to(at);
+            }
+            return fallback.handle(request);
+        }
+        match &self.fallback {
+            Some(fallback) => fallback.handle(request),
+            None if request.path() == "*" && request.method() == "OPTIONS" => {
+                Answer::Now(Response::empty(204))
+            }
+            None => Answer::Now(Response::error(404, "there is nothing at this address")),
+        }
+    }
+
+    /// The handlers of a path with parameters, or of an expression.
+    fn find(&self, path: &str) -> Option<(&Methods, Params)> {
+        let (methods, params) = self.find_any(path)?;
+        let mut values = params.iter().map(|(_, value)| value);
+        let dots = values.any(|value| value.contains(['.', '%']) && pattern::has_dots(&decoded(value)));
+        (!dots).then_some((methods, params))
+    }
+
+    fn find_any(&self, path: &str) -> Option<(&Methods, Params)> {
+        if let Ok(found) = self.patterns.at(path) {
+            let params =
+                found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            return Some((&self.matched[*found.value].1, params));
+        }
+        self.expressions
+            .iter()
+            .find_map(|known| Some((&known.methods, pattern::captures(&known.regex, path)?)))
     }
 }
 
 impl Handler for Router {
     fn place(&self, method: &str, path: &str) -> Option<Place> {
-        let methods = self.literal.get(path).or_else(|| {
-            let matched = self.patterns.at(path).ok()?;
-            Some(&self.matched[*matched.value])
-        });
-        match methods {
-            Some(methods) => methods.find(method)?.place(method, path),
-            None => self.fallback.as_ref()?.place(method, path),
+        let methods = self.literal.get(path).or_else(|| Some(self.find(path)?.0));
+        if let Some(methods) = methods {
+            return methods.find(method)?.place(method, path);
+        }
+        let nearest = self.nearest(path, |below| below.fallback.is_some());
+        let below = nearest.and_then(|(below, _)| below.fallback.as_ref());
+        match (below.or(self.fallback.as_ref()), &self.hosts) {
+            (Some(handler), _) => handler.place(method, path),
+            (None, Some(hosts)) => hosts.others.place(method, path),
+            (None, None) => None,
         }
     }
 
+    fn urls(&self) -> Option<&Urls> {
+        Some(&self.urls)
+    }
+
+    fn handle(&self, request: Request) -> Answer {
+        match self.literal.get(request.path()) {
+            Some(methods) => self.call(methods, request),
+            None => self.search(request),
+        }
+    }
+}
+
+/// A handler of a router that has state.
+struct Stated(Rc<dyn Handler>, Rc<States>);
+
+impl Handler for Stated {
     fn handle(&self, mut request: Request) -> Answer {
-        if let Some(methods) = self.literal.get(request.path()) {
-            return methods.handle(request);
-        }
-        let matched = self.patterns.at(request.path()).ok().map(|matched| {
-            let params: Params =
-                matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            (*matched.value, params)
-        });
-        match (matched, &self.fallback) {
-            (Some((index, params)), _) => {
-                request.set_params(params);
-                self.matched[index].handle(request)
-            }
-            (None, Some(fallback)) => fallback.handle(request),
-            (None, None) if request.path() == "*" && request.method() == "OPTIONS" => {
-                Answer::Now(Response::empty(204))
-            }
-            (None, None) => Answer::Now(Response::error(404, "there is nothing at this address")),
-        }
+        request.add_states(&self.1);
+        self.0.handle(request)
+    }
+
+    fn place(&self, method: &str, path: &str) -> Option<Place> {
+        self.0.place(method, path)
+    }
+
+    fn urls(&self) -> Option<&Urls> {
+        self.0.urls()
     }
 }

@@ -1,5 +1,6 @@
 //! Conditional requests (RFC 9110 13): what a client already has, and whether it gets the file, a part of it, or neither.
-//! Validators are made here from what the file system says of a file; nothing is opened or read.
+//! Validators are made here from what the file system says of a file, or from what a handler says of its answer; nothing is
+//! opened or read.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +16,7 @@ const DATE_MAX_S: i64 = 253_402_300_799;
 
 /// The condition fields of a request, and its `Range`.
 #[derive(Debug, Default)]
-pub(super) struct Conditions<'a> {
+pub(crate) struct Conditions<'a> {
     if_match: Vec<&'a [u8]>,
     if_none_match: Vec<&'a [u8]>,
     if_modified_since: Option<&'a [u8]>,
@@ -26,12 +27,12 @@ pub(super) struct Conditions<'a> {
 
 /// By what a client knows the file's state.
 #[derive(Debug)]
-pub(super) struct Validators {
-    /// With its quotes, without the mark of a weak one.
+pub(crate) struct Validators {
+    /// With its quotes, without the mark of a weak one. Empty, which no tag is, for an answer without one.
     tag: String,
     weak: bool,
-    /// Whole seconds since the epoch, as a date can tell them.
-    modified_s: i64,
+    /// Whole seconds since the epoch, as a date can tell them; none for an answer that says nothing of it.
+    modified_s: Option<i64>,
     now_s: i64,
     /// There are several representations, so that a date is not one's own: RFC 9110 8.8.1 calls it weak then.
     shared: bool,
@@ -39,7 +40,7 @@ pub(super) struct Validators {
 
 /// What the conditions come to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(crate) enum Verdict<'a> {
     /// 200, or 206 for the range.
     Send(Option<&'a [u8]>),
     /// 304.
@@ -49,7 +50,7 @@ pub(super) enum Verdict<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    pub(super) fn read(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Conditions<'a> {
+    pub(crate) fn read(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Conditions<'a> {
         let mut conditions = Conditions::default();
         for (name, value) in fields {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
@@ -71,19 +72,19 @@ impl<'a> Conditions<'a> {
     }
 
     /// Judges in the order of RFC 9110 13.2.2. `get` is false for HEAD, to which ranges do not apply.
-    pub(super) fn judge(&self, file: &Validators, get: bool) -> Verdict<'a> {
+    pub(crate) fn judge(&self, file: &Validators, get: bool) -> Verdict<'a> {
         if !self.if_match.is_empty() {
             if !listed(&self.if_match, |tag| tag.strongly_is(file)) {
                 return Verdict::Failed;
             }
-        } else if self.if_unmodified_since.and_then(date).is_some_and(|date| file.modified_s > date) {
+        } else if file.changed_since(self.if_unmodified_since) == Some(true) {
             return Verdict::Failed;
         }
         if !self.if_none_match.is_empty() {
             if listed(&self.if_none_match, |tag| tag.weakly_is(file)) {
                 return Verdict::NotModified;
             }
-        } else if self.if_modified_since.and_then(date).is_some_and(|date| file.modified_s <= date) {
+        } else if file.changed_since(self.if_modified_since) == Some(false) {
             return Verdict::NotModified;
         }
         let same = self.if_range.is_none_or(|validator| file.is_exactly(validator));
@@ -97,14 +98,14 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) {
 }
 
 impl Validators {
-    pub(super) fn new(facts: &Facts, now: SystemTime) -> Validators {
+    pub(in crate::files) fn new(facts: &Facts, now: SystemTime) -> Validators {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let modified = Duration::new(u64::try_from(facts.modified_s).unwrap_or(0), facts.modified_ns);
         let tick = if facts.modified_ns == 0 { TICK_COARSE } else { TICK };
         Validators {
             tag: tag(facts),
             weak: now.abs_diff(modified) < tick,
-            modified_s: facts.modified_s.clamp(0, DATE_MAX_S),
+            modified_s: Some(facts.modified_s.clamp(0, DATE_MAX_S)),
             now_s: i64::try_from(now.as_secs()).unwrap_or(DATE_MAX_S),
             shared: false,
         }
@@ -126,14 +127,30 @@ impl Validators {
         !self.weak
     }
 
+    /// Those of an answer that is no file: a strong tag with its quotes, and a date in the form of a field.
+    pub(crate) fn of_answer(tag: Option<&str>, modified: Option<&str>) -> Validators {
+        Validators {
+            tag: tag.unwrap_or_default().to_owned(),
+            weak: false,
+            modified_s: modified.and_then(|text| date(text.as_bytes())),
+            now_s: 0,
+            shared: false,
+        }
+    }
+
+    /// None when one of the dates is not there, or is none.
+    fn changed_since(&self, field: Option<&[u8]>) -> Option<bool> {
+        Some(self.modified_s? > date(field?)?)
+    }
+
     /// The value of `ETag`.
-    pub(super) fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         if self.weak { format!("W/{}", self.tag) } else { self.tag.clone() }
     }
 
     /// The value of `Last-Modified`. RFC 9110 8.8.2.1: it MUST NOT be later than the answer itself.
-    pub(super) fn modified(&self) -> String {
-        let seconds = u64::try_from(self.modified_s.min(self.now_s)).unwrap_or(0);
+    pub(crate) fn modified(&self) -> String {
+        let seconds = u64::try_from(self.modified_s.unwrap_or(0).min(self.now_s)).unwrap_or(0);
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
@@ -142,7 +159,10 @@ impl Validators {
         match Tag::read(validator) {
             Some((tag, b"")) => tag.strongly_is(self),
             Some(_) => false,
-            None => !self.shared && date(validator) == Some(self.modified_s) && self.now_s > self.modified_s,
+            None => {
+                !self.shared
+                    && date(validator).is_some_and(|date| self.modified_s == Some(date) && self.now_s > date)
+            }
         }
     }
 }
