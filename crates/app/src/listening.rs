@@ -86,10 +86,13 @@ impl WebService {
             return Err(StartError::new(format!("{}: several workers need a TCP endpoint", self.endpoint)));
         };
         let endpoint = self.endpoint.clone().with_port(address.port());
+        // The same one: a session that began on one worker goes on on another.
+        let tls = port.tls().cloned();
         let (make, name, admission) = (Arc::clone(&self.make), self.name.clone(), self.admission.clone());
         self.workers.each(move |reactor| {
             let site = make()?;
-            listen_with(reactor, &endpoint, Rc::new(site), options(&name, &admission, Share::Joined))
+            let options = ServerOptions { tls: tls.clone(), ..options(&name, &admission, Share::Joined) };
+            listen_with(reactor, &endpoint, Rc::new(site), options)
                 .map(drop)
                 .map_err(|error| bind_error(&endpoint, &error))
         })

@@ -46,7 +46,7 @@ pub fn adopt_listener(
     factory: Rc<dyn Factory>,
     options: ServerOptions,
 ) -> io::Result<Port> {
-    Port::start(reactor, Opened::adopted(fd)?, factory, None, options)
+    Port::start(reactor, Opened::adopted(fd)?, factory, None, None, options)
 }
 
 /// Makes a connection that stands already one of this reactor: TCP, or a UNIX stream socket. `connection_made` is called before this

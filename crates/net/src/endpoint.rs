@@ -2,6 +2,7 @@
 //! A string becomes a value here; listening and connecting are in `listen` and `connect`.
 
 mod proxy;
+mod tls;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,6 +15,7 @@ use ropewalk_reactor::ListenOptions;
 
 use crate::proxied::ProxyOptions;
 use crate::systemd::Passed;
+use crate::tls::{ClientFiles, ServerFiles};
 
 /// Where a server listens.
 ///
@@ -71,6 +73,18 @@ pub enum ServerEndpoint {
     /// `systemd:name=NAME` or `systemd:index=N`: a socket that systemd listens at and has handed over. Each is taken once; its file and
     /// its backlog are systemd's. `man 5 systemd.socket`, `FileDescriptorName=`.
     Systemd(Passed),
+    /// `ssl:PORT:privateKey=FILE[:certKey=FILE][:extraCertChain=FILE][:cert=FILE]…[:clientCA=FILE[:clientAuth=optional]]`
+    /// `[:interface=IP][:backlog=N]`, or `tls:`. TCP with TLS; `cert=` adds another certificate and may be repeated.
+    Tls {
+        /// The port.
+        port: u16,
+        /// The address to bind; all of IPv4 unless given.
+        interface: Option<IpAddr>,
+        /// Connections that may wait to be accepted.
+        backlog: u32,
+        /// The certificates.
+        files: Box<ServerFiles>,
+    },
 }
 
 /// Where a client connects.
@@ -109,6 +123,20 @@ pub enum ClientEndpoint {
         /// 30 s unless given.
         timeout: Duration,
     },
+    /// `tls:HOST:PORT[:trustRoots=PATH][:certificate=FILE][:privateKey=FILE][:timeout=SECONDS][:bindAddress=IP]`, or
+    /// `ssl:host=H:port=P…`. TCP with TLS; the certificate must be for the host.
+    Tls {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// For everything together, the handshake included; 30 s unless given.
+        timeout: Duration,
+        /// The address of this machine from which to connect; the system's choice unless given.
+        bind_address: Option<IpAddr>,
+        /// The certificates.
+        files: Box<ClientFiles>,
+    },
 }
 
 /// What is wrong with an endpoint string: one line, with what to write instead.
@@ -137,6 +165,9 @@ impl ServerEndpoint {
             ServerEndpoint::Proxy { inner, options } => {
                 ServerEndpoint::Proxy { inner: Box::new(inner.or_interface(address)), options }
             }
+            ServerEndpoint::Tls { port, interface: None, backlog, files } => {
+                ServerEndpoint::Tls { port, interface: Some(address), backlog, files }
+            }
             other => other,
         }
     }
@@ -147,6 +178,9 @@ impl ServerEndpoint {
         match self {
             ServerEndpoint::Tcp { interface, v6, backlog, .. } => {
                 ServerEndpoint::Tcp { port, interface, v6, backlog }
+            }
+            ServerEndpoint::Tls { interface, backlog, files, .. } => {
+                ServerEndpoint::Tls { port, interface, backlog, files }
             }
             ServerEndpoint::Proxy { inner, options } => {
                 ServerEndpoint::Proxy { inner: Box::new(inner.with_port(port)), options }
@@ -159,7 +193,9 @@ impl ServerEndpoint {
     #[must_use]
     pub fn interface(&self) -> Option<IpAddr> {
         match self {
-            ServerEndpoint::Tcp { interface: Some(address), .. } => Some(*address),
+            ServerEndpoint::Tcp { interface: Some(address), .. }
+            | ServerEndpoint::Tls { interface: Some(address), .. } => Some(*address),
+            ServerEndpoint::Tls { .. } => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             ServerEndpoint::Tcp { v6: true, .. } => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
             ServerEndpoint::Tcp { .. } => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             ServerEndpoint::Proxy { inner, .. } => inner.interface(),
@@ -234,9 +270,10 @@ impl FromStr for ServerEndpoint {
                 ServerEndpoint::Stdio
             }
             "systemd" => ServerEndpoint::Systemd(parts.passed()?),
+            "ssl" | "tls" => parts.tls_server(backlog)?,
             _ => {
                 return Err(parts.unknown_kind(
-                    "tcp:PORT, tcp6:PORT, unix:PATH, stdio:, systemd:name=NAME or proxy:ENDPOINT",
+                    "tcp:PORT, tcp6:PORT, ssl:PORT, unix:PATH, stdio:, systemd:name=NAME or proxy:ENDPOINT",
                 ));
             }
         };
@@ -270,7 +307,8 @@ impl FromStr for ClientEndpoint {
                     None => ClientEndpoint::Unix { path: path.into(), timeout },
                 }
             }
-            _ => return Err(parts.unknown_kind("tcp:HOST:PORT or unix:PATH")),
+            "tls" | "ssl" => parts.tls_client()?,
+            _ => return Err(parts.unknown_kind("tcp:HOST:PORT, tls:HOST:PORT or unix:PATH")),
         };
         parts.finish()?;
         Ok(endpoint)
@@ -303,6 +341,10 @@ impl fmt::Display for ServerEndpoint {
             }
             ServerEndpoint::Stdio => return f.write_str("stdio:"),
             ServerEndpoint::Systemd(which) => return write!(f, "systemd:{which}"),
+            ServerEndpoint::Tls { port, interface, backlog, files } => {
+                tls::write_server(f, *port, *interface, files)?;
+                backlog
+            }
         };
         if *backlog == usual { Ok(()) } else { write!(f, ":backlog={backlog}") }
     }
@@ -324,6 +366,10 @@ impl fmt::Display for ClientEndpoint {
             }
             ClientEndpoint::Abstract { name, timeout } => {
                 write!(f, "unix:path=@{}", quote(name))?;
+                timeout
+            }
+            ClientEndpoint::Tls { host, port, timeout, bind_address, files } => {
+                tls::write_client(f, host, *port, *bind_address, files)?;
                 timeout
             }
         };
@@ -384,7 +430,7 @@ impl Parts {
         }
         for (key, value) in fields {
             match key {
-                Some(key) if parts.keyed.iter().any(|(known, _)| *known == key) => {
+                Some(key) if key != "cert" && parts.keyed.iter().any(|(known, _)| *known == key) => {
                     return Err(parts.error(&format!("{key}= is given twice")));
                 }
                 Some(key) => parts.keyed.push((key, value)),
@@ -400,7 +446,6 @@ impl Parts {
 
     fn unknown_kind(&self, known: &str) -> EndpointError {
         let what = match self.kind.as_str() {
-            "ssl" | "tls" => "TLS is not built into this version".to_owned(),
             "proxy" | "haproxy" => {
                 format!("{}: is not built into this version", self.kind)
             }
@@ -527,6 +572,9 @@ mod tests {
             "systemd:name=a\\:b",
             "systemd:index=3",
             "unix:@app\\:1:backlog=5",
+            "ssl:443:privateKey=key.pem:certKey=cert.pem:extraCertChain=chain.pem",
+            "ssl:0:interface=127.0.0.1:privateKey=a\\:b.pem:clientCA=ca.pem:backlog=9",
+            "ssl:443:cert=one.pem:cert=two.pem:clientCA=ca.pem:clientAuth=optional",
         ] {
             assert_eq!(server(text).expect(text).to_string(), text);
         }
@@ -536,12 +584,18 @@ mod tests {
             "tcp:host=a:port=80:bindAddress=127.0.0.2",
             "unix:path=/x:timeout=1.5",
             "unix:path=@x:timeout=1.5",
+            "tls:host=example.org:port=443:trustRoots=ca.pem:certificate=c.pem:privateKey=k.pem:timeout=2",
         ] {
             assert_eq!(text.parse::<ClientEndpoint>().expect(text).to_string(), text);
         }
         assert_eq!(
             server("tcp:port=80:interface=localhost").unwrap().to_string(),
             "tcp:80:interface=127.0.0.1"
+        );
+        assert_eq!(server("tls:1:key.pem:cert.pem"), server("ssl:1:privateKey=key.pem:certKey=cert.pem"));
+        assert_eq!(
+            "ssl:a:1:caCertsDir=/ca".parse::<ClientEndpoint>(),
+            "tls:host=a:port=1:trustRoots=/ca".parse()
         );
     }
 
@@ -568,7 +622,11 @@ mod tests {
             ("systemd:index=first", "not a number from 0 on"),
             ("systemd:domain=INET:index=0", "knows no domain="),
             ("unix:@x:mode=600", "has no mode"),
-            ("ssl:443", "TLS"),
+            ("ssl:443", "the privateKey is missing"),
+            ("ssl:443:certKey=cert.pem:cert=other.pem", "the privateKey is missing"),
+            ("ssl:443:privateKey=k:clientAuth=optional", "clientCA"),
+            ("ssl:443:privateKey=k:clientCA=c:clientAuth=maybe", "neither required nor optional"),
+            ("ssl:443:privateKey=k:privateKey=l", "given twice"),
             ("gopher:70", "no kind \"gopher\""),
             ("tcp:80\\", "backslash"),
         ] {

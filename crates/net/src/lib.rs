@@ -48,6 +48,7 @@ mod stdio;
 mod stream;
 mod systemd;
 pub mod testing;
+pub mod tls;
 mod transport;
 
 pub use adopt::{adopt_connection, adopt_datagrams, adopt_listener};
@@ -77,4 +78,5 @@ pub use service::{ClientFactory, ClientPolicy, ClientService, ClientStatistics, 
 pub use stdio::{adopt_pipes, stdio};
 pub use stream::{Flush, Stream, StreamEnd, StreamError, StreamFactory, StreamLimits, Write, stream_factory};
 pub use systemd::Passed;
+pub use tls::TlsInfo;
 pub use transport::{Transport, TransportOptions};

@@ -25,6 +25,7 @@ use crate::limits::{Admission, ConnectionLimits};
 use crate::protocol::Factory;
 use crate::proxied::{ProxyProtocol, ProxyStatistics};
 use crate::systemd;
+use crate::tls::{ServerFiles, TlsError, TlsServer};
 use crate::transport::{Origin, OriginKind, Transport, TransportOptions};
 
 /// Connections accepted in one turn before others get theirs.
@@ -43,6 +44,9 @@ pub struct ServerOptions {
     pub transport: TransportOptions,
     /// Whether several workers listen at this port.
     pub share: Share,
+    /// The TLS of an `ssl:` endpoint, instead of one that is made of its files: to add to them, or to share one among
+    /// several workers. It means nothing to other endpoints.
+    pub tls: Option<TlsServer>,
 }
 
 impl Default for ServerOptions {
@@ -52,6 +56,7 @@ impl Default for ServerOptions {
             admission: Admission::new(ConnectionLimits::default()),
             transport: TransportOptions::default(),
             share: Share::Alone,
+            tls: None,
         }
     }
 }
@@ -67,6 +72,7 @@ struct Listening {
     factory: Rc<dyn Factory>,
     /// The factory again, if the endpoint was `proxy:`.
     proxied: Option<Rc<ProxyProtocol>>,
+    tls: Tls,
     address: Address,
     backlog: u32,
     /// Somebody else has made it: the file of a UNIX socket is not ours to remove.
@@ -119,21 +125,41 @@ pub fn listen(reactor: &Reactor, endpoint: &ServerEndpoint, factory: impl Factor
 /// Listens at an endpoint.
 ///
 /// # Errors
-/// The system's: the port is taken, the interface is not there, the path may not be written.
+/// The system's: the port is taken, the interface is not there, the path may not be written. Of the kind `InvalidInput`, with a
+/// [`TlsError`](crate::tls::TlsError): the certificates of an `ssl:` endpoint cannot be used.
 pub fn listen_with(
     reactor: &Reactor,
     endpoint: &ServerEndpoint,
     factory: Rc<dyn Factory>,
-    options: ServerOptions,
+    mut options: ServerOptions,
 ) -> io::Result<Port> {
     let (endpoint, proxy) = match endpoint {
         ServerEndpoint::Proxy { inner, options } => (&**inner, Some(options)),
         other => (other, None),
     };
+    // A PROXY header comes in the clear, ahead of TLS.
+    let (factory, tls) = secured(endpoint, factory, options.tls.take())?;
     let opened = open(reactor, endpoint, options.share)?;
-    let Some(proxy) = proxy else { return Port::start(reactor, opened, factory, None, options) };
+    let Some(proxy) = proxy else { return Port::start(reactor, opened, factory, None, tls, options) };
     let proxied = Rc::new(ProxyProtocol::with_options(factory, proxy.clone()));
-    Port::start(reactor, opened, Rc::clone(&proxied) as _, Some(proxied), options)
+    Port::start(reactor, opened, Rc::clone(&proxied) as _, Some(proxied), tls, options)
+}
+
+/// The TLS of an `ssl:` endpoint, and what it was made of.
+pub(crate) type Tls = Option<(TlsServer, Box<ServerFiles>)>;
+
+/// The factory under the TLS of its endpoint.
+fn secured(
+    endpoint: &ServerEndpoint,
+    factory: Rc<dyn Factory>,
+    given: Option<TlsServer>,
+) -> io::Result<(Rc<dyn Factory>, Tls)> {
+    let ServerEndpoint::Tls { files, .. } = endpoint else { return Ok((factory, None)) };
+    let tls = match given {
+        Some(tls) => tls,
+        None => TlsServer::new(files.options()).map_err(TlsError::into_io)?,
+    };
+    Ok((Rc::new(tls.wrap_shared(factory)), Some((tls, files.clone()))))
 }
 
 /// A listener, however it was come by.
@@ -159,7 +185,7 @@ impl Opened {
 fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Result<Opened> {
     let alone = |backlog| ListenOptions { backlog, share: Share::Alone };
     match endpoint {
-        ServerEndpoint::Tcp { port, backlog, .. } => {
+        ServerEndpoint::Tcp { port, backlog, .. } | ServerEndpoint::Tls { port, backlog, .. } => {
             let interface = endpoint.interface().expect("a TCP endpoint has an interface");
             let options = ListenOptions { backlog: *backlog, share };
             let listener = reactor.listen_tcp(SocketAddr::new(interface, *port), &options)?;
@@ -204,6 +230,7 @@ impl Port {
         opened: Opened,
         factory: Rc<dyn Factory>,
         proxied: Option<Rc<ProxyProtocol>>,
+        tls: Tls,
         mut options: ServerOptions,
     ) -> io::Result<Port> {
         let Opened { mut listener, backlog, adopted } = opened;
@@ -226,6 +253,7 @@ impl Port {
                 listener: RefCell::new(None),
                 factory,
                 proxied,
+                tls,
                 address,
                 backlog,
                 adopted,
@@ -259,6 +287,12 @@ impl Port {
     pub fn endpoint(&self) -> ServerEndpoint {
         let backlog = self.0.backlog;
         let endpoint = match &self.0.address {
+            Address::Inet(address) if let Some((_, files)) = &self.0.tls => ServerEndpoint::Tls {
+                port: address.port(),
+                interface: Some(address.ip()),
+                backlog,
+                files: files.clone(),
+            },
             Address::Inet(address) => ServerEndpoint::Tcp {
                 port: address.port(),
                 interface: Some(address.ip()),
@@ -286,6 +320,12 @@ impl Port {
     #[must_use]
     pub fn proxy_statistics(&self) -> Option<ProxyStatistics> {
         self.0.proxied.as_ref().map(|proxied| proxied.statistics())
+    }
+
+    /// The TLS of an `ssl:` endpoint: to reload its files, to count its handshakes, to share it with another port.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsServer> {
+        self.0.tls.as_ref().map(|(tls, _)| tls)
     }
 
     /// Figures.

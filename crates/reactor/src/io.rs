@@ -122,7 +122,7 @@ impl Socket {
             Socket::Passing(passing) => passing.write_vectored(from),
             Socket::Pipe(pipes) => pipes.write_vectored(from),
             Socket::Sim(end) => end.write_vectored(from),
-            Socket::Layered(layered) => write_pieces(from, |piece| layered.write(piece)),
+            Socket::Layered(layered) => layered.write_vectored(from),
         }
     }
 

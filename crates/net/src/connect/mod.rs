@@ -4,6 +4,7 @@
 mod error;
 mod order;
 mod race;
+mod secure;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use ropewalk_reactor::{Deferred, DelayedCall, Name, Outcome, Reactor, Time};
 use crate::endpoint::ClientEndpoint;
 use crate::protocol::{Factory, Lost};
 use crate::resolver::{Resolver, resolve_with, resolver};
+use crate::tls::TlsClient;
 use crate::transport::{Transport, TransportOptions};
 
 pub use error::{ConnectError, FailedAttempt};
@@ -41,6 +43,9 @@ pub struct ConnectOptions {
     pub bind_address: Option<IpAddr>,
     /// How long an address may take before the next one is tried beside it: [`ATTEMPT_DELAY`].
     pub attempt_delay: Duration,
+    /// The TLS of a `tls:` endpoint, instead of one that is made of its files: one that pins keys, or whose sessions are
+    /// shared. It means nothing to other endpoints.
+    pub tls: Option<TlsClient>,
 }
 
 impl Default for ConnectOptions {
@@ -51,6 +56,7 @@ impl Default for ConnectOptions {
             resolver: None,
             bind_address: None,
             attempt_delay: ATTEMPT_DELAY,
+            tls: None,
         }
     }
 }
@@ -82,7 +88,7 @@ impl Default for ConnectOptions {
 /// ```
 ///
 /// # Errors
-/// The deferred fails with a [`ConnectError`] that tells what each attempt came to; with the resolver's failure; with the
+/// The deferred fails with a [`ConnectError`] that tells what each attempt came to, a handshake of TLS included; with the resolver's failure; with the
 /// factory's panic, or that it wanted no connection.
 #[track_caller]
 pub fn connect(reactor: &Reactor, endpoint: &ClientEndpoint, factory: impl Factory) -> Deferred<Transport> {
@@ -134,9 +140,17 @@ impl Dial {
         let limit = match &self.endpoint {
             ClientEndpoint::Tcp { timeout, .. }
             | ClientEndpoint::Unix { timeout, .. }
-            | ClientEndpoint::Abstract { timeout, .. } => *timeout,
+            | ClientEndpoint::Abstract { timeout, .. }
+            | ClientEndpoint::Tls { timeout, .. } => *timeout,
         };
         let until = self.reactor.now() + limit;
+        if let ClientEndpoint::Tls { .. } = &self.endpoint {
+            return self.run_secure(limit, until).await;
+        }
+        self.run_plain(limit, until).await
+    }
+
+    async fn run_plain(self, limit: Duration, until: Time) -> Outcome<Transport> {
         let Dial { reactor, endpoint, factory, mut options, gone } = self;
         let (target, addresses) = match endpoint {
             ClientEndpoint::Unix { path, .. } => {
@@ -145,7 +159,8 @@ impl Dial {
             ClientEndpoint::Abstract { name, .. } => {
                 (format!("unix:@{name}"), VecDeque::from([Address::Abstract(name.into_bytes())]))
             }
-            ClientEndpoint::Tcp { host, port, bind_address, .. } => {
+            ClientEndpoint::Tcp { host, port, bind_address, .. }
+            | ClientEndpoint::Tls { host, port, bind_address, .. } => {
                 options.bind_address = bind_address.or(options.bind_address);
                 let addresses = find(&reactor, &options, &host, port, (limit, until)).await?;
                 let target =

@@ -171,7 +171,7 @@ mod tests {
             ("proxy:colour=red:tcp:80", "proxy: knows no colour="),
             ("proxy:version=1:version=2:tcp:80", "given twice"),
             ("proxy:proxy:tcp:80", "write proxy: once"),
-            ("proxy:ssl:443", "TLS"),
+            ("proxy:ssl:443", "privateKey"),
             ("proxy:tcp:80\\", "backslash"),
         ] {
             let error = parsed(text).expect_err(text);

@@ -118,13 +118,26 @@ impl Stream {
         reactor: &Reactor,
         endpoint: &ClientEndpoint,
     ) -> impl Future<Output = Result<Stream, Failure>> + 'static {
+        let options = ConnectOptions { name: Name::here(), ..ConnectOptions::default() };
+        Stream::connect_with(reactor, endpoint, options)
+    }
+
+    /// Connects with options.
+    ///
+    /// # Errors
+    /// Those of [`Stream::connect`].
+    pub fn connect_with(
+        reactor: &Reactor,
+        endpoint: &ClientEndpoint,
+        options: ConnectOptions,
+    ) -> impl Future<Output = Result<Stream, Failure>> + 'static {
         let opened: Rc<Cell<Option<Stream>>> = Rc::default();
         let opening = Rc::clone(&opened);
         let dial = Dial {
             reactor: reactor.clone(),
             endpoint: endpoint.clone(),
             factory: Rc::new(move || Opening(Rc::clone(&opening))),
-            options: ConnectOptions { name: Name::here(), ..ConnectOptions::default() },
+            options,
             gone: None,
         };
         async move {
@@ -164,6 +177,11 @@ impl Stream {
         let received = self.shared.buffer.take();
         transport.unread(received.bytes());
         transport.switch(next);
+    }
+
+    /// What was received and not read: for whoever comes between this and the socket.
+    pub(crate) fn take_received(&mut self) -> Vec<u8> {
+        self.shared.buffer.take().bytes().to_vec()
     }
 
     /// Changes the limits.

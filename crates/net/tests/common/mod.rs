@@ -37,6 +37,11 @@ impl Ground {
         Ground { reactor, kind, random: Rc::new(RefCell::new(Random::new(seed))) }
     }
 
+    /// In a simulation of one's own.
+    pub fn at(simulation: &Simulation) -> Ground {
+        Ground::new(simulation.reactor().clone(), Kind::Simulated, 1)
+    }
+
     pub fn random(&self, below: u64) -> usize {
         self.random.borrow_mut().below(below) as usize
     }
@@ -147,7 +152,7 @@ pub struct Seen {
     pub data: RefCell<Vec<u8>>,
     pub pieces: Cell<usize>,
     pub lost: RefCell<Option<Lost>>,
-    transport: RefCell<Option<Transport>>,
+    pub transport: RefCell<Option<Transport>>,
 }
 
 impl Seen {

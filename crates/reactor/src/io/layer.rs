@@ -11,7 +11,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
 use super::Socket;
@@ -37,6 +37,11 @@ pub trait Layer: Any {
     /// Takes what fits of the protocol's bytes.
     fn write(&mut self, below: &Below, from: &[u8]) -> io::Result<usize> {
         below.write(from)
+    }
+
+    /// The same of several pieces. A layer for which it matters how its bytes are cut takes them together.
+    fn write_vectored(&mut self, below: &Below, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        super::write_pieces(from, |piece| self.write(below, piece))
     }
 
     /// Sends on what the layer itself still holds; `WouldBlock` while some is left.
@@ -136,6 +141,10 @@ impl Layered {
 
     pub(super) fn write(&self, from: &[u8]) -> io::Result<usize> {
         self.layer.borrow_mut().write(&self.below, from)
+    }
+
+    pub(super) fn write_vectored(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.layer.borrow_mut().write_vectored(&self.below, from)
     }
 
     pub(super) fn flush(&self) -> io::Result<()> {

@@ -39,6 +39,10 @@ impl Conn {
             }
             self.sent.set(self.sent.get() + sent as u64);
             if sent == data.len() {
+                if self.has(flag::LAYERED) {
+                    // The layer may have taken what the socket has not.
+                    self.settle_later();
+                }
                 return;
             }
         }

@@ -1,0 +1,101 @@
+//! TLS on a connection that runs already (STARTTLS), and what a transport or a stream tells of its TLS. The layer itself is in
+//! `layer`.
+
+use super::TlsInfo;
+use super::client::TlsClient;
+use super::error::TlsError;
+use super::layer::TlsLayer;
+use super::server::TlsServer;
+use crate::stream::Stream;
+use crate::transport::Transport;
+
+/// Which side of TLS one is.
+#[derive(Clone, Copy, Debug)]
+pub enum TlsSide<'a> {
+    /// The server's.
+    Server(&'a TlsServer),
+    /// The client's, for a server of this name.
+    Client(&'a TlsClient, &'a str),
+}
+
+impl TlsSide<'_> {
+    fn layer(self) -> Result<TlsLayer, TlsError> {
+        match self {
+            TlsSide::Server(server) => server.layer(),
+            TlsSide::Client(client, host) => client.layer(host),
+        }
+    }
+}
+
+impl Transport {
+    /// Begins TLS on this connection, at once. What was written before leaves in the clear, ahead of it; what is written after
+    /// waits for the handshake.
+    ///
+    /// `rest` is what came behind the request for TLS, or behind the answer to it, in the bytes that the protocol was given:
+    /// the beginning of the handshake, or something that a third party has slipped in to have it taken for part of the
+    /// protected conversation (CVE-2011-0411). It goes to TLS, which refuses what is not its own; a protocol must
+    /// forget it, and what it was told in the clear.
+    ///
+    /// ```
+    /// use ropewalk_net::tls::{TlsServer, TlsSide};
+    /// use ropewalk_net::{Protocol, Transport};
+    ///
+    /// struct Plain(TlsServer);
+    /// impl Protocol for Plain {
+    ///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+    ///         let Some(rest) = data.strip_prefix(b"STARTTLS\r\n") else { return transport.lose_connection() };
+    ///         transport.write(b"go ahead\r\n");
+    ///         match transport.start_tls(TlsSide::Server(&self.0), rest) {
+    ///             Ok(()) => transport.switch(Box::new(Protected)),
+    ///             Err(_) => transport.abort_connection(),
+    ///         }
+    ///     }
+    /// }
+    /// # struct Protected;
+    /// # impl Protocol for Protected { fn data_received(&mut self, _: &Transport, _: &[u8]) {} }
+    /// ```
+    ///
+    /// # Errors
+    /// The host's name is none that a certificate could be for, or the system gives no randomness.
+    pub fn start_tls(&self, side: TlsSide<'_>, rest: &[u8]) -> Result<(), TlsError> {
+        let layer = side.layer()?;
+        self.unread(rest);
+        self.push_layer(Box::new(layer));
+        Ok(())
+    }
+
+    /// What was agreed upon with the peer: `None` before the handshake is done, and on connections without TLS.
+    ///
+    /// ```
+    /// use ropewalk_net::Transport;
+    /// fn who(transport: &Transport) -> String {
+    ///     match transport.tls() {
+    ///         Some(tls) if !tls.peer_certificates.is_empty() => format!("known, by {}", tls.version),
+    ///         Some(tls) => format!("anybody, by {}", tls.version),
+    ///         None => "in the clear".to_owned(),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.layer(|layer: &mut TlsLayer| TlsInfo::of(layer)).flatten()
+    }
+}
+
+impl Stream {
+    /// Begins TLS on this connection, as [`Transport::start_tls`] does. What was received and not read yet goes to TLS: it
+    /// was sent behind the request for it.
+    ///
+    /// # Errors
+    /// The host's name is none that a certificate could be for, or the system gives no randomness.
+    pub fn start_tls(&mut self, side: TlsSide<'_>) -> Result<(), TlsError> {
+        let received = self.take_received();
+        self.transport().start_tls(side, &received)
+    }
+
+    /// What was agreed upon with the peer; see [`Transport::tls`].
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.transport().tls()
+    }
+}
