@@ -18,13 +18,18 @@ struct Program {
 }
 
 /// `.ci/run` installs these packages by name: change both together (a test compares them).
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     Program { name: "curl", package: "curl", purpose: "HTTP as the world speaks it" },
     Program { name: "ncat", package: "ncat", purpose: "raw viewers" },
     Program { name: "socat", package: "socat", purpose: "UNIX sockets and half-closed ones" },
     Program { name: "chromium", package: "chromium", purpose: "the pages, looked at" },
     Program { name: "python3", package: "python3", purpose: "clients written by others" },
     Program { name: "systemd-socket-activate", package: "systemd", purpose: "sockets handed over" },
+    Program {
+        name: "openssl",
+        package: "openssl",
+        purpose: "TLS from the other side, keys and certificates",
+    },
 ];
 
 /// Whether the environment says that this is a build machine.

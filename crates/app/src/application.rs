@@ -21,6 +21,7 @@ use crate::workers::Workers;
 pub(crate) const EXIT_USAGE: u8 = 2;
 /// Query arguments whose values are secrets, and not for the access log.
 const SECRETS: &[&str] = &["token"];
+const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
@@ -283,6 +284,7 @@ fn prepare(app: &mut App, build: impl FnOnce(&mut App) -> Result<(), StartError>
     build(app)?;
     let bound = app.start()?;
     handle_signals(&app.reactor)?;
+    handle_reload(&app.reactor, &bound)?;
     announce(&bound);
     Ok(())
 }
@@ -302,6 +304,18 @@ fn handle_signals(reactor: &Reactor) -> Result<(), StartError> {
         reactor.on_signal(signal, stop).map_err(|error| StartError::new(format!("signals: {error}")))?;
     }
     Ok(())
+}
+
+/// HUP reads certificates again. Where there are none it ends the program, as ever: a terminal that is closed says so by it.
+fn handle_reload(reactor: &Reactor, bound: &[(String, Bound)]) -> Result<(), StartError> {
+    let servers: Vec<_> = bound.iter().filter_map(|(_, at)| at.tls.clone()).collect();
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let handle = reactor.clone();
+    reactor
+        .on_signal(SIGHUP, move || crate::tls::reload(&handle, &servers))
+        .map_err(|error| StartError::new(format!("signals: {error}")))
 }
 
 /// Says where everything listens: one line each for scripts, and an address for people.

@@ -20,6 +20,7 @@ mod logfile;
 mod output;
 mod program;
 mod service;
+mod tls;
 mod workers;
 
 pub use application::{AccessLog, App, Settings, launch};

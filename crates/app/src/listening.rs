@@ -12,6 +12,7 @@ use ropewalk_reactor::{Name, Reactor, Share};
 use ropewalk_web::Site;
 
 use crate::service::{Bound, Service, StartError, bind_error};
+use crate::tls;
 use crate::workers::Workers;
 
 type MakeFactory = Box<dyn FnOnce(&Reactor) -> Result<Rc<dyn Factory>, StartError>>;
@@ -41,7 +42,8 @@ impl Service for FactoryService {
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
         let make = self.make.take().ok_or_else(|| StartError::new("a service starts once"))?;
         let factory = make(reactor)?;
-        let options = options(&self.name, &self.admission, Share::Alone);
+        let tls = if self.url { tls::for_web(&self.endpoint)? } else { None };
+        let options = ServerOptions { tls, ..options(&self.name, &self.admission, Share::Alone) };
         let port = listen_with(reactor, &self.endpoint, factory, options)
             .map_err(|error| bind_error(&self.endpoint, &error))?;
         let bound = bound(&port, self.url);
@@ -107,9 +109,10 @@ impl Service for WebService {
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
         let site = (self.make)()?;
         let share = if self.workers.is_alone() { Share::Alone } else { Share::First };
-        let port =
-            listen_with(reactor, &self.endpoint, Rc::new(site), options(&self.name, &self.admission, share))
-                .map_err(|error| bind_error(&self.endpoint, &error))?;
+        let tls = tls::for_web(&self.endpoint)?;
+        let options = ServerOptions { tls, ..options(&self.name, &self.admission, share) };
+        let port = listen_with(reactor, &self.endpoint, Rc::new(site), options)
+            .map_err(|error| bind_error(&self.endpoint, &error))?;
         // Kept before the others bind: should one of them fail, this is what stops.
         self.port = Some(port.clone());
         if !self.workers.is_alone() {
@@ -135,13 +138,14 @@ fn options(name: &str, admission: &Admission, share: Share) -> ServerOptions {
 }
 
 fn bound(port: &Port, url: bool) -> Bound {
+    let scheme = if port.tls().is_some() { "https" } else { "http" };
     let url = match port.address() {
         // An unspecified address is reached at loopback from here.
         Address::Inet(address) if url && address.ip().is_unspecified() => {
-            Some(format!("http://localhost:{}/", address.port()))
+            Some(format!("{scheme}://localhost:{}/", address.port()))
         }
-        Address::Inet(address) if url => Some(format!("http://{address}/")),
+        Address::Inet(address) if url => Some(format!("{scheme}://{address}/")),
         _ => None,
     };
-    Bound { endpoint: port.endpoint(), url }
+    Bound { endpoint: port.endpoint(), url, tls: port.tls().cloned() }
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use ropewalk_net::ServerEndpoint;
+use ropewalk_net::tls::TlsServer;
 use ropewalk_reactor::Reactor;
 
 /// A part of an application with a beginning and an end.
@@ -37,6 +38,8 @@ pub struct Bound {
     pub endpoint: ServerEndpoint,
     /// An address for people to click at.
     pub url: Option<String>,
+    /// Its TLS, if it has any: the certificates are read again at HUP.
+    pub tls: Option<TlsServer>,
 }
 
 /// Why an application could not start: one line that says what is wrong and what to do.

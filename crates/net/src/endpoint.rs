@@ -206,6 +206,16 @@ impl ServerEndpoint {
         }
     }
 
+    /// The certificates of an `ssl:` endpoint, also behind `proxy:`.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ServerFiles> {
+        match self {
+            ServerEndpoint::Tls { files, .. } => Some(files),
+            ServerEndpoint::Proxy { inner, .. } => inner.tls(),
+            _ => None,
+        }
+    }
+
     /// Whether only this machine can reach it. Never behind a proxy, which passes on the connections of others; and nobody knows of
     /// systemd's sockets before they are taken.
     #[must_use]

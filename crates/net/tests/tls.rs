@@ -7,6 +7,7 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::Authority;
@@ -20,6 +21,8 @@ use ropewalk_net::{
     Stream, Transport, connect_with, listen_with, stream_factory,
 };
 use ropewalk_reactor::{Failure, Simulation};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 thread_local! {
     /// Making keys is the slow part: one authority is enough for all seeds of a test.
@@ -362,6 +365,81 @@ fn a_certificate_of_somebody_else_is_refused() {
         let (wrong, _) = outcome(server(), platform);
         assert!(wrong.as_ref().is_err_and(|text| text.contains("UnknownIssuer")), "{wrong:?}");
     }
+}
+
+/// A server that shows whatever it was given, which this crate's own would refuse to read.
+struct Careless(rustls::ServerConnection);
+
+impl Careless {
+    fn config((chain, key): (String, String)) -> Arc<rustls::ServerConfig> {
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+}
+
+impl Protocol for Careless {
+    fn data_received(&mut self, transport: &Transport, mut data: &[u8]) {
+        while !data.is_empty() {
+            self.0.read_tls(&mut data).unwrap();
+            if self.0.process_new_packets().is_err() {
+                return transport.lose_connection();
+            }
+        }
+        let mut out = Vec::new();
+        while self.0.wants_write() {
+            self.0.write_tls(&mut out).unwrap();
+        }
+        transport.write(&out);
+    }
+}
+
+/// What a client of these options says to a careless server with this pair.
+fn careless(pair: (String, String), client: TlsClientOptions) -> Result<(), String> {
+    let config = Careless::config(pair);
+    let client = TlsClient::new(client).unwrap();
+    let outcome = Rc::new(RefCell::new(Ok(())));
+    let told = Rc::clone(&outcome);
+    simulated(|ground| async move {
+        let make = move || Careless(rustls::ServerConnection::new(Arc::clone(&config)).unwrap());
+        let port = ground.listen(Default::default(), make);
+        let options = ConnectOptions { tls: Some(client), ..ConnectOptions::default() };
+        let connected = connect_with(&ground.reactor, &secure(&port), Rc::new(Probe::new), options).await;
+        *told.borrow_mut() = connected.map(drop).map_err(|failure| failure.to_string());
+    });
+    outcome.borrow().clone()
+}
+
+/// A certificate that is among the roots itself, as `openssl req -x509` makes them: authority and server in one.
+#[test]
+fn dates_and_names_count_also_for_a_certificate_that_is_a_root_itself() {
+    let authority = authority();
+    let good = authority.pair(&["127.0.0.1"]);
+    assert_eq!(careless(good, authority.client_options()), Ok(()));
+    let expired = careless(authority.expired(&["127.0.0.1"]), authority.client_options());
+    assert!(expired.as_ref().is_err_and(|text| text.contains("expired")), "{expired:?}");
+    let own = |name: &str, until: i32| {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let believing = |pair: &(String, String)| TlsClientOptions {
+        roots: Roots::Pem(ropewalk_net::tls::Pem::text(pair.0.clone())),
+        ..TlsClientOptions::default()
+    };
+    let (good, old, other) = (own("127.0.0.1", 2999), own("127.0.0.1", 2002), own("localhost", 2999));
+    assert_eq!(careless(good.clone(), believing(&good)), Ok(()));
+    let expired = careless(old.clone(), believing(&old));
+    assert!(expired.as_ref().is_err_and(|text| text.contains("xpired")), "{expired:?}");
+    let misnamed = careless(other.clone(), believing(&other));
+    assert!(misnamed.as_ref().is_err_and(|text| text.contains("not valid for name")), "{misnamed:?}");
+    assert!(careless(good, believing(&other)).is_err(), "another one of the kind");
 }
 
 #[test]

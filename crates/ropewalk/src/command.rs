@@ -11,6 +11,7 @@ use ropewalk_net::ServerEndpoint;
 use ropewalk_tail::{Tail, TailOptions};
 use ropewalk_web::Site;
 
+use crate::cert::{self, CertArgs};
 use crate::folder::WebArgs;
 use crate::welcome;
 
@@ -21,8 +22,8 @@ const RAW_ENDPOINT: &str = "tcp:8888";
 /// Serves connections that stay open: live logs and web sites.
 ///
 /// Without a command it serves a welcome page that shows its own access log live, on 127.0.0.1:8080.
-/// Endpoints are written tcp:8080, tcp:8080:interface=0.0.0.0, tcp6:8080 or unix:/run/app.sock; without an interface they are at
-/// 127.0.0.1.
+/// Endpoints are written tcp:8080, tcp:8080:interface=0.0.0.0, tcp6:8080, ssl:8443:privateKey=key.pem:certKey=cert.pem or
+/// unix:/run/app.sock; without an interface they are at 127.0.0.1.
 #[derive(Parser)]
 #[command(name = NAME, version, max_term_width = 100)]
 struct Cli {
@@ -41,6 +42,8 @@ enum Command {
     Web(WebArgs),
     /// Stream the lines of files as they grow, to every viewer at once
     Tail(TailArgs),
+    /// Make a self-signed certificate and its key, for development
+    Cert(CertArgs),
 }
 
 #[derive(Args)]
@@ -71,6 +74,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Some(Command::Cert(args)) = &cli.command {
+        return cert::run(NAME, args);
+    }
     let settings = cli.options.settings();
     let alone = !matches!(cli.command, Some(Command::Web(_)));
     launch(NAME, settings, |app| {
@@ -85,6 +91,7 @@ pub(crate) fn run() -> ExitCode {
             None => welcome::build(app, local(cli.listen.map_or_else(|| WEB_ENDPOINT.parse(), Ok)?)),
             Some(Command::Web(args)) => web(app, args),
             Some(Command::Tail(args)) => tail(app, args),
+            Some(Command::Cert(_)) => Err(StartError::new("cert serves nothing")),
         }
     })
 }

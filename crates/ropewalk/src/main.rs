@@ -2,6 +2,7 @@
 //! here; what the services do is in the crates below.
 #![forbid(unsafe_code)]
 
+mod cert;
 mod command;
 mod folder;
 mod welcome;

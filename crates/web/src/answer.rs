@@ -32,6 +32,10 @@ pub enum Answer {
 /// }
 /// assert_eq!(Celsius(21.5).into_response().code(), 200);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no answer",
+    note = "text, bytes, JSON, a `Response`, a status with one of these, an `Option` or a `Result` of them, and every type with `IntoResponse`"
+)]
 pub trait IntoResponse {
     /// The answer.
     fn into_response(self) -> Response;
@@ -150,6 +154,11 @@ impl IntoResponse for std::io::Error {
 ///     });
 /// # drop(router);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no answer",
+    note = "a handler returns what implements `IntoResponse`, `()` when a responder answers, or a future of these; the error of a `Result` \
+            implements it, too: `Failure` takes every error"
+)]
 pub trait IntoAnswer<M> {
     /// The answer.
     fn into_answer(self) -> Answer;

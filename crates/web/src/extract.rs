@@ -65,6 +65,11 @@ pub use crate::cookies::Cookies;
 /// let router = Router::new().get("/", typed(|Locale(language): Locale| format!("in {language}")));
 /// # drop(router);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not taken out of a request's head",
+    note = "arguments from the head: Path, Query, Headers, Header, Basic, Cookies, State, Method, Peer, an Option or a Result of these, and every \
+            type with `FromHead`; what needs the body is the last argument"
+)]
 pub trait FromHead: Sized {
     /// Takes it out.
     ///
@@ -99,6 +104,10 @@ impl<T: 'static> Extracted<T> {
 }
 
 /// A type that is taken out of a whole request. `V` tells those that need the body from those that do not; it is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not taken out of a request",
+    note = "the last argument is Json, Form, String, Vec<u8>, Limited, Request, a type with `FromRequest`, or any argument from the head"
+)]
 pub trait FromRequest<V = via::Body>: Sized {
     /// Takes it out.
     fn from_request(request: Request) -> Extracted<Self>;
@@ -120,6 +129,12 @@ impl<T: FromHead> FromRequest<via::Head> for T {
 
 /// A function whose arguments are taken out of the request; see [`typed`]. `A` are its arguments and `M` is its answer's kind, both
 /// always inferred.
+#[diagnostic::on_unimplemented(
+    message = "this function does not answer requests",
+    label = "its arguments, or what it returns, do not fit",
+    note = "all arguments but the last implement `FromHead`, the last one `FromRequest`; their types are written out; there are eight at most",
+    note = "it returns what implements `IntoResponse`, `()` when a responder answers, or a future of these; a `Result` with errors that do"
+)]
 pub trait Typed<A, M>: 'static {
     /// Takes the arguments out and calls the function.
     fn call(function: &Rc<Self>, request: Request) -> Answer;

@@ -54,6 +54,10 @@ pub use tree::Tree;
 
 /// What a method of a resource comes to: whatever a handler may return, but futures, which are awaited instead. `()` when a responder
 /// answers.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what a resource renders",
+    note = "it is what implements `IntoResponse`, or `()` when a responder answers; futures are awaited in the method"
+)]
 pub trait Render {
     /// The answer.
     fn render(self) -> Answer;

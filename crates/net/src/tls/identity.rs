@@ -201,14 +201,22 @@ fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Roots from a file, or from every `.pem` and `.crt` file of a folder.
-pub(super) fn roots(pem: &Pem) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
+/// Certificates that are believed: as roots, and as they are.
+pub(super) struct Trusted {
+    pub(super) store: RootCertStore,
+    /// The same ones. Who shows one of these need not be certified by anybody: `openssl req -x509` makes certificates that
+    /// are their own authority, and webpki would not have an authority for a peer.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+}
+
+/// From a file, or from every `.pem` and `.crt` file of a folder.
+pub(super) fn trusted(pem: &Pem) -> Result<Trusted, TlsError> {
+    let mut found = Trusted { store: RootCertStore::empty(), certificates: Vec::new() };
     let mut add = |pem: &Pem| -> Result<(), TlsError> {
         for root in certificates(pem)? {
-            store
-                .add(root)
-                .map_err(|error| TlsError::unusable(pem, format!("it cannot be a root: {error}")))?;
+            found.certificates.push(root.clone());
+            let added = found.store.add(root);
+            added.map_err(|error| TlsError::unusable(pem, format!("it cannot be a root: {error}")))?;
         }
         Ok(())
     };
@@ -225,8 +233,8 @@ pub(super) fn roots(pem: &Pem) -> Result<RootCertStore, TlsError> {
         }
         pem => add(pem)?,
     }
-    if store.is_empty() {
+    if found.store.is_empty() {
         return Err(TlsError::unusable(pem, "there is no root certificate in it"));
     }
-    Ok(store)
+    Ok(found)
 }

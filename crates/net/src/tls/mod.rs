@@ -12,6 +12,7 @@
 //! The time and the randomness of TLS are the system's, and not the driver's: certificates are valid in the real world.
 
 mod client;
+mod clients;
 mod der;
 mod endpoint;
 mod error;

@@ -14,9 +14,10 @@ use rustls::server::{
     NoClientAuth, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier,
 };
 
+use super::clients::Known;
 use super::error::TlsError;
 use super::files::Fingerprint;
-use super::identity::{self, Identity, Pem};
+use super::identity::{self, Identity, Pem, Trusted};
 use super::layer::{Counters, TlsLayer};
 use super::names::ByName;
 use super::session::Session;
@@ -274,11 +275,11 @@ fn client_verifier(auth: &ClientAuth) -> Result<Verifier, TlsError> {
         ClientAuth::Optional(pem) => (pem, false),
         ClientAuth::Required(pem) => (pem, true),
     };
-    let store = identity::roots(pem)?;
+    let Trusted { store, certificates } = identity::trusted(pem)?;
     let roots =
         store.roots.iter().map(|root| [&root.subject[..], &root.subject_public_key_info].concat()).collect();
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
     let builder = if required { builder } else { builder.allow_unauthenticated() };
     let verifier = builder.build().map_err(|error| TlsError::unusable(pem, error))?;
-    Ok((verifier, roots))
+    Ok((Arc::new(Known { verifier, certificates }), roots))
 }

@@ -5,17 +5,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, SupportedCipherSuite,
 };
 
 use super::client::{Roots, TlsClientOptions};
 use super::error::TlsError;
-use super::{der, identity, provider};
+use super::identity::{self, Trusted};
+use super::{der, provider};
 
 /// The SHA-256 of a key (its SubjectPublicKeyInfo): it stays the same when the certificate is renewed with the same key.
 ///
@@ -116,26 +118,40 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 pub(super) fn verifier(options: &TlsClientOptions) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let algorithms = provider().signature_verification_algorithms;
     if options.dangerous_accept_any_certificate {
-        return Ok(Arc::new(Chosen { roots: None, pins: Vec::new(), algorithms }));
+        return Ok(Arc::new(Chosen { roots: None, known: Vec::new(), pins: Vec::new(), algorithms }));
     }
-    let store = match &options.roots {
+    let trusted = match &options.roots {
         Roots::Pinned if options.pins.is_empty() => {
             return Err(TlsError::Misuse("TLS: nobody is believed, and no key is pinned".to_owned()));
         }
         Roots::Pinned => None,
-        Roots::Platform => Some(platform()?),
-        Roots::Pem(pem) => Some(identity::roots(pem)?),
+        Roots::Platform => Some(Trusted { store: platform()?, certificates: Vec::new() }),
+        Roots::Pem(pem) => Some(identity::trusted(pem)?),
     };
-    let roots = match store {
-        Some(store) => {
-            let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider());
-            Some(builder.build().map_err(|error| TlsError::unusable("roots", error))?)
-        }
-        None => None,
-    };
-    match roots {
-        Some(roots) if options.pins.is_empty() => Ok(roots),
-        roots => Ok(Arc::new(Chosen { roots, pins: options.pins.clone(), algorithms })),
+    let (mut roots, mut known) = (None, Vec::new());
+    if let Some(trusted) = trusted {
+        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(trusted.store), provider());
+        roots = Some(builder.build().map_err(|error| TlsError::unusable("roots", error))?);
+        known = trusted.certificates;
+    }
+    Ok(Arc::new(Chosen { roots, known, pins: options.pins.clone(), algorithms }))
+}
+
+/// Whether a certificate is one of these, and holds today.
+pub(super) fn is_known(
+    known: &[CertificateDer<'static>],
+    certificate: &CertificateDer<'_>,
+    now: UnixTime,
+) -> Result<bool, Error> {
+    if !known.iter().any(|known| **known == **certificate) {
+        return Ok(false);
+    }
+    let Some(outline) = der::outline(certificate) else { return Ok(false) };
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    match now {
+        now if now < outline.not_before => Err(Error::InvalidCertificate(CertificateError::NotValidYet)),
+        now if now > outline.not_after => Err(Error::InvalidCertificate(CertificateError::Expired)),
+        _ => Ok(true),
     }
 }
 
@@ -156,6 +172,8 @@ fn platform() -> Result<RootCertStore, TlsError> {
 #[derive(Debug)]
 struct Chosen {
     roots: Option<Arc<WebPkiServerVerifier>>,
+    /// Believed as they are, under their names.
+    known: Vec<CertificateDer<'static>>,
     pins: Vec<Pin>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -169,7 +187,9 @@ impl ServerCertVerifier for Chosen {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(roots) = &self.roots {
+        if is_known(&self.known, end_entity, now)? {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        } else if let Some(roots) = &self.roots {
             roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         }
         let pinned = || Pin::of(end_entity).is_some_and(|pin| self.pins.contains(&pin));
