@@ -18,8 +18,9 @@ struct Program {
 }
 
 /// `.ci/run` installs these packages by name: change both together (a test compares them).
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 8] = [
     Program { name: "curl", package: "curl", purpose: "HTTP as the world speaks it" },
+    Program { name: "node", package: "nodejs", purpose: "fetch, as browsers have it" },
     Program { name: "ncat", package: "ncat", purpose: "raw viewers" },
     Program { name: "socat", package: "socat", purpose: "UNIX sockets and half-closed ones" },
     Program { name: "chromium", package: "chromium", purpose: "the pages, looked at" },

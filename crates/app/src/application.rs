@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ropewalk_net::{Factory, ServerEndpoint};
 use ropewalk_reactor::{Phase, Reactor, SystemEvent};
-use ropewalk_web::{AccessObserver, CombinedLog, Router, Site, TrustedProxies};
+use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
 use crate::listening::{FactoryService, WebService};
 use crate::logfile::LogWriter;
@@ -108,15 +108,15 @@ impl App {
     ///
     /// # Errors
     /// The endpoint string is wrong.
-    pub fn serve(
+    pub fn serve<H: Handler>(
         &mut self,
         endpoint: &str,
-        make: impl Fn() -> Router + Send + Sync + 'static,
+        make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Result<(), StartError> {
         self.serve_site("web", local(endpoint)?, move || {
-            let router = make();
-            router.check().map_err(StartError::new)?;
-            Ok(Site::new(router))
+            let handler = make();
+            handler.verify().map_err(StartError::new)?;
+            Ok(Site::new(handler))
         });
         Ok(())
     }

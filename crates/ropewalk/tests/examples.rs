@@ -19,6 +19,7 @@ examples! {
     "../examples/echo.rs" echo,
     "../examples/failures.rs" failures,
     "../examples/hello.rs" hello,
+    "../examples/middleware.rs" middleware,
     "../examples/progress.rs" progress,
     "../examples/proxy.rs" proxy,
     "../examples/race.rs" race,
@@ -41,6 +42,8 @@ examples! {
 mod deferreds;
 #[path = "examples_driven/failing.rs"]
 mod failing;
+#[path = "examples_driven/layers.rs"]
+mod layers;
 #[path = "examples_driven/messages.rs"]
 mod messages;
 #[path = "examples_driven/protocols.rs"]

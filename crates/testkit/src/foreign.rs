@@ -1,4 +1,4 @@
-//! Foreign programs that tests drive: curl, ncat, Chromium, Python.
+//! Foreign programs that tests drive: curl, Node, ncat, Chromium, Python.
 //!
 //! Tests in files named `clients_*.rs` ask here for theirs; `cargo xtask clients` runs them and says which are missing. Nothing
 //! is started here.

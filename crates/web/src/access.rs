@@ -3,10 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_net::Address;
 use ropewalk_wire::http1::{Head, Version};
+
+use crate::router::Handler;
 
 /// The status that is logged when the client left before there was one; nginx's number.
 pub const STATUS_CLIENT_GONE: u16 = 499;
@@ -28,12 +31,33 @@ pub struct AccessRecord<'a> {
     pub wall_seconds: u64,
     /// From the end of the request's head to the end of the answer.
     pub took: Duration,
+    /// The id that a [`crate::RequestId`] gave the request.
+    pub request_id: Option<Rc<str>>,
+    pub(crate) handler: &'a dyn Handler,
+}
+
+impl AccessRecord<'_> {
+    /// The path of the route that the request took, as it was given to the router, if it took one.
+    #[must_use]
+    pub fn route(&self) -> Option<&str> {
+        self.handler.route_of(self.head.path())
+    }
 }
 
 /// Somebody who sees every request when it is over. It runs on the loop: it must not block.
 pub trait AccessObserver: 'static {
     /// A request is over.
     fn request_finished(&self, record: &AccessRecord<'_>);
+}
+
+/// Two of them.
+pub(crate) struct Both(pub(crate) Rc<dyn AccessObserver>, pub(crate) Rc<dyn AccessObserver>);
+
+impl AccessObserver for Both {
+    fn request_finished(&self, record: &AccessRecord<'_>) {
+        self.0.request_finished(record);
+        self.1.request_finished(record);
+    }
 }
 
 /// The combined log format, as Apache and nginx write it: host, user, time, request line, status, bytes, referrer and agent.
@@ -46,6 +70,7 @@ pub trait AccessObserver: 'static {
 pub struct CombinedLog<S> {
     sink: S,
     secrets: &'static [&'static str],
+    request_ids: bool,
     line: RefCell<Vec<u8>>,
     time: RefCell<Vec<u8>>,
     second: Cell<u64>,
@@ -55,7 +80,7 @@ impl<S: Fn(&[u8])> CombinedLog<S> {
     /// A log whose lines, each with its newline, are given to `sink`.
     pub fn new(sink: S) -> CombinedLog<S> {
         let (line, time) = Default::default();
-        CombinedLog { sink, secrets: &[], line, time, second: Cell::new(u64::MAX) }
+        CombinedLog { sink, secrets: &[], request_ids: false, line, time, second: Cell::new(u64::MAX) }
     }
 
     /// The same with `***` for the values of these query arguments, in the request line and in the referrer: a log is read by
@@ -63,6 +88,12 @@ impl<S: Fn(&[u8])> CombinedLog<S> {
     #[must_use]
     pub fn redact(self, arguments: &'static [&'static str]) -> CombinedLog<S> {
         CombinedLog { secrets: arguments, ..self }
+    }
+
+    /// The same with one more quoted part at the end of a line: the request's id, see [`crate::RequestId`].
+    #[must_use]
+    pub fn request_ids(self) -> CombinedLog<S> {
+        CombinedLog { request_ids: true, ..self }
     }
 
     fn format(&self, line: &mut Vec<u8>, record: &AccessRecord<'_>) {
@@ -109,6 +140,11 @@ impl<S: Fn(&[u8])> CombinedLog<S> {
                 Some(value) if !value.is_empty() => self.escape_url(line, value),
                 _ => line.push(b'-'),
             }
+            line.push(b'"');
+        }
+        if self.request_ids {
+            line.extend_from_slice(b" \"");
+            escape(line, record.request_id.as_deref().unwrap_or("-").as_bytes());
             line.push(b'"');
         }
         line.push(b'\n');
@@ -185,7 +221,6 @@ fn format_time(out: &mut Vec<u8>, seconds: u64) {
 mod tests {
     use super::*;
     use ropewalk_wire::http1::HeadLimits;
-    use std::rc::Rc;
 
     fn logged(request: &[u8]) -> String {
         let mut head = Head::new();
@@ -203,6 +238,8 @@ mod tests {
             bytes: 13,
             wall_seconds: 1_795_250_220,
             took: Duration::ZERO,
+            request_id: None,
+            handler: &crate::Router::new(),
         });
         let lines = lines.take();
         String::from_utf8(lines).unwrap()

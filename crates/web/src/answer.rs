@@ -20,6 +20,40 @@ pub enum Answer {
     Taken,
 }
 
+impl Answer {
+    /// The same with what `change` makes of the response, also when it comes later. An answer that a responder gives, and that to
+    /// a panic, do not come by here; [`Request::on_answer`](crate::Request::on_answer) sees their heads, too.
+    ///
+    /// ```
+    /// use ropewalk_web::{Handler, Next, Request, Router, middleware};
+    /// let handler = Router::new()
+    ///     .get("/", |_| "Hello, World!")
+    ///     .with(middleware(|request: Request, next: Next| {
+    ///         next.handle(request).map(|response| response.header("Cache-Control", "no-store"))
+    ///     }));
+    /// # drop(handler);
+    /// ```
+    #[must_use]
+    pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Answer {
+        match self {
+            Answer::Now(response) => Answer::Now(change(response)),
+            Answer::Later(future) => {
+                Answer::Later(Box::pin(async move { future.await.settle().await.map(change) }))
+            }
+            Answer::Taken => Answer::Taken,
+        }
+    }
+
+    /// Waits until it is no longer [`Answer::Later`].
+    pub async fn settle(self) -> Answer {
+        let mut answer = self;
+        while let Answer::Later(future) = answer {
+            answer = future.await;
+        }
+        answer
+    }
+}
+
 /// A value that is an answer.
 ///
 /// ```
@@ -176,6 +210,8 @@ pub mod marker {
     pub struct Tried;
     /// An [`super::Answer`] as it is.
     pub struct Answer;
+    /// The same, or what went wrong.
+    pub struct TriedAnswer;
 }
 
 impl<T: IntoResponse> IntoAnswer<marker::Value> for T {
@@ -212,5 +248,11 @@ impl<E: IntoResponse> IntoAnswer<marker::Tried> for Result<(), E> {
 impl IntoAnswer<marker::Answer> for Answer {
     fn into_answer(self) -> Answer {
         self
+    }
+}
+
+impl<E: IntoResponse> IntoAnswer<marker::TriedAnswer> for Result<Answer, E> {
+    fn into_answer(self) -> Answer {
+        self.unwrap_or_else(|error| Answer::Now(error.into_response()))
     }
 }

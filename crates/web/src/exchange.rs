@@ -5,7 +5,8 @@
 //! holds it: a request that is answered at once allocates nothing.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ropewalk_net::{FileSender, Lost, Transport};
@@ -13,11 +14,14 @@ use ropewalk_reactor::failure::{Panicked, Place};
 use ropewalk_reactor::{Failure, Firing, Time};
 use ropewalk_wire::http1::{self, BodyEncoder, Head, Length, Version};
 
+use crate::encoding::Inflow;
+use crate::errors;
 use crate::files::condition::{Conditions, Validators, Verdict};
 use crate::inbound::{BodyError, Inbound};
 use crate::incident::{Incident, discard};
 use crate::leaving::IfClientLeaves;
 use crate::limits::count;
+use crate::middleware::Limit;
 use crate::response::{Body, Marks, Response};
 use crate::site::SiteCore;
 
@@ -62,9 +66,30 @@ pub(crate) struct Exchange {
     pub(crate) failed: Cell<bool>,
     /// What this request's handler asked for, in case its client leaves.
     pub(crate) leaving: Cell<Option<IfClientLeaves>>,
-    /// The last responder that was dropped before the answer was complete.
-    pub(crate) dropped: Cell<Option<Dropped>>,
+    /// There is something in `rare`.
+    pub(crate) unusual: Cell<bool>,
+    rare: RefCell<Option<Box<Rare>>>,
 }
+
+/// What few requests have; boxed, so that the others are not larger for it.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// The last responder that was dropped before the answer was complete.
+    pub(crate) dropped: Option<Dropped>,
+    /// What looks at the answer before it is sent, whoever gives it; the last one first.
+    pub(crate) amends: Vec<Amend>,
+    /// The request's id, where somebody gave it one.
+    pub(crate) id: Option<Rc<str>>,
+    /// The answer shall not be compressed.
+    pub(crate) uncompressed: bool,
+    /// What the body's pieces pass through.
+    pub(crate) decoder: Option<Box<Inflow>>,
+    /// A time limit of this request's own; it goes with the exchange.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// Changes an answer before it is sent.
+pub(crate) type Amend = Box<dyn FnOnce(&Exchange, Response) -> Response>;
 
 /// A responder that is gone without having answered.
 #[derive(Clone, Copy)]
@@ -105,7 +130,8 @@ impl Exchange {
             endless: Cell::new(false),
             failed: Cell::new(false),
             leaving: Cell::new(None),
-            dropped: Cell::new(None),
+            unusual: Cell::new(false),
+            rare: RefCell::default(),
         }
     }
 
@@ -130,7 +156,9 @@ impl Exchange {
         self.endless.set(false);
         self.failed.set(false);
         self.leaving.set(None);
-        self.dropped.set(None);
+        if self.unusual.replace(false) {
+            self.rare.get_mut().take();
+        }
     }
 
     /// Whose exchange it is, told when its head is complete or refused.
@@ -162,7 +190,7 @@ impl Exchange {
     /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
     pub(crate) fn respond(&self, response: Response) -> Rest {
         debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
-        let mut response = if is_plain(&response) {
+        let mut response = if is_plain(&response) && !self.unusual.get() {
             response
         } else {
             let Some(response) = self.fit_or_report(response) else { return Rest::Nothing };
@@ -196,7 +224,7 @@ impl Exchange {
             }
             Body::Stream(stream, known) if body_follows => {
                 self.stage.set(Stage::Streaming);
-                self.endless.set(known.is_none());
+                self.endless.set(known.is_none() && !stream.ends());
                 *self.encoder.borrow_mut() = Some(BodyEncoder::new(length));
                 return Rest::Stream(stream);
             }
@@ -264,7 +292,37 @@ impl Exchange {
                 self.report(failure);
                 None
             }
-            _ => Some(self.fit(response)),
+            _ => Some(self.amended(self.fit(response))),
+        }
+    }
+
+    /// The answer as those want it who asked to look at it; each once, the last one first.
+    #[cold]
+    fn amended(&self, mut response: Response) -> Response {
+        loop {
+            let Some(amend) = self.if_rare(|rare| rare.amends.pop()) else { return response };
+            let amended = catch_unwind(AssertUnwindSafe(|| amend(self, response)));
+            response =
+                self.fit(amended.unwrap_or_else(|panic| Response::failure(Failure::from_panic(panic))));
+        }
+    }
+
+    /// What few requests have, made if need be.
+    pub(crate) fn rare(&self) -> RefMut<'_, Rare> {
+        self.unusual.set(true);
+        RefMut::map(self.rare.borrow_mut(), |rare| &mut **rare.get_or_insert_default())
+    }
+
+    /// Looks for something among it.
+    pub(crate) fn if_rare<T>(&self, find: impl FnOnce(&mut Rare) -> Option<T>) -> Option<T> {
+        self.rare.borrow_mut().as_mut().and_then(|rare| find(rare))
+    }
+
+    /// Gives an answer in the handler's place, which the connection sends when it is woken.
+    pub(crate) fn give(&self, response: Response) {
+        if self.stage.get() == Stage::Waiting {
+            self.given.borrow_mut().get_or_insert_with(|| Box::new(response));
+            self.transport().wake();
         }
     }
 
@@ -274,6 +332,10 @@ impl Exchange {
             response.body = Body::Empty;
             return self.report(&failure).answer(response);
         }
+        if let Body::Error(why) = response.body {
+            response.body = Body::Empty;
+            response = errors::show(self.site().pages.as_ref(), &self.head, response, &why, None);
+        }
         let takes_over = matches!(response.body, Body::Takeover(_));
         let why = match response.status {
             // RFC 9110 section 7.8: only to a protocol that the client asked for.
@@ -281,7 +343,7 @@ impl Exchange {
                 let to = response.fields.into_iter().find(|(name, _)| name == "Upgrade");
                 let mut refusal = Response::error(426, "this address speaks another protocol only").close();
                 refusal.fields.extend(to);
-                return refusal;
+                return self.fit(refusal);
             }
             101 if takes_over => None,
             // RFC 9110 section 15.2: a final answer would have to follow.
@@ -301,14 +363,14 @@ impl Exchange {
         }
         if takes_over && self.inbound.borrow().open {
             // What comes next is the body, not the other protocol.
-            return Response::error(400, "this address takes no request body").close();
+            return self.fit(Response::error(400, "this address takes no request body").close());
         }
         response
     }
 
     /// Sends the head of an answer whose body is written by hand.
     pub(crate) fn begin(&self, response: Response) {
-        let response = self.fit(response);
+        let response = self.amended(self.fit(response));
         if response.marks.has(Marks::CLOSE) {
             self.close.set(true);
         }
@@ -445,8 +507,9 @@ impl Exchange {
         }
         self.tell_lost(lost);
         self.body_error(BodyError::Lost);
-        // It may hold what holds this.
+        // They may hold what holds this.
         discard(self.given.take());
+        discard(self.if_rare(|rare| Some(std::mem::take(&mut rare.amends))));
     }
 
     /// Ends the request's body with an error.
@@ -544,7 +607,7 @@ impl Exchange {
 /// An answer of the usual kind, which fits any request: nothing to look at any closer.
 fn is_plain(response: &Response) -> bool {
     (200..1000).contains(&response.status)
-        && !matches!(response.body, Body::Takeover(_) | Body::Failure(_))
+        && !matches!(response.body, Body::Takeover(_) | Body::Failure(_) | Body::Error(_))
         && !is_of_unknown_length(&response.body)
 }
 

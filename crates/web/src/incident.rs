@@ -13,6 +13,8 @@ use ropewalk_reactor::Failure;
 use ropewalk_reactor::failure::{Cancelled, Place};
 use ropewalk_wire::http1::{Head, reason_phrase};
 
+use crate::accept::Preference;
+use crate::errors;
 use crate::exchange::{Exchange, Stage};
 use crate::inbound::BodyError;
 use crate::response::Response;
@@ -57,8 +59,9 @@ impl<'a> Incident<'a> {
         };
         let (head, handler, traceback) =
             (&self.exchange.head, Written(self.handler), format!("{:?}", self.failure));
+        let request = self.exchange.if_rare(|rare| rare.id.clone());
         tracing::error!(
-            incident = %self.id, method = head.method(), path = head.path(), %handler, "{when}: {traceback}"
+            incident = %self.id, request = request.as_deref(), method = head.method(), path = head.path(), %handler, "{when}: {traceback}"
         );
     }
 
@@ -74,25 +77,22 @@ impl<'a> Incident<'a> {
             // Whatever was meant, it went wrong.
             draft = draft.status(500);
         }
-        let debug = self.exchange.site().debug;
-        let html = debug && accepts_html(&self.exchange.head);
-        let body = match (debug, html) {
-            (true, true) => page::Page(self, draft.status).to_string(),
-            (true, false) => self.plainly(draft.status),
+        let site = self.exchange.site();
+        let html = site.debug && accepts_html(&self.exchange.head);
+        draft =
+            draft.content_type(if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" });
+        match (site.debug, html) {
+            (true, true) => draft.body = page::Page(self, draft.status).to_string().into(),
+            (true, false) => draft.body = self.plainly(draft.status).into(),
             (false, _) => {
-                let Title(code, phrase) = title(draft.status);
-                let id = &self.id;
-                format!(
-                    "{code} {phrase}: the server could not answer; the reason is in its log, incident {id}\n"
-                )
+                const WHY: &str = "the server could not answer; the reason is in its log";
+                draft = errors::show(site.pages.as_ref(), &self.exchange.head, draft, WHY, Some(&self.id));
             }
-        };
-        draft.body = body.into();
+        }
         draft
-            .content_type(if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" })
-            .header("Cache-Control", "no-store")
-            .header("X-Content-Type-Options", "nosniff")
-            .header("Content-Security-Policy", if html { POLICY_STYLED } else { POLICY })
+            .default_header("Cache-Control", "no-store")
+            .default_header("X-Content-Type-Options", "nosniff")
+            .default_header("Content-Security-Policy", if html { POLICY_STYLED } else { POLICY })
     }
 
     /// The method as it stands in an answer. That to HEAD has the length of that to GET (RFC 9110 section 8.6), so it has its words.
@@ -139,16 +139,7 @@ fn is_loss(failure: &Failure) -> bool {
 /// Whether the client asks for HTML by name (RFC 9110 section 12.5.1). A `*/*` alone, which is what curl sends, does not: those
 /// who read a terminal want plain text.
 fn accepts_html(head: &Head) -> bool {
-    let ranges = head.fields_named("Accept").filter_map(|value| std::str::from_utf8(value).ok());
-    ranges.flat_map(|value| value.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/html"))
-            && !parts.any(|parameter| {
-                // A weight of zero means "not acceptable" (section 12.4.2).
-                let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
-                weight.is_some_and(|weight| weight.parse() == Ok(0.0_f32))
-            })
-    })
+    Preference::of(head, "Accept").weight("text/html").is_some_and(|weight| weight > 0)
 }
 
 /// The errors under a failure, outermost first.

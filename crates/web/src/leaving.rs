@@ -5,7 +5,7 @@ use ropewalk_reactor::failure::Place;
 
 use crate::answer::Answer;
 use crate::request::Request;
-use crate::router::{Handler, Urls};
+use crate::router::{Handler, RouteError, Urls};
 
 /// What becomes of the future that a handler returned, a deferred also, when nobody waits for its answer any more.
 ///
@@ -41,5 +41,13 @@ impl<H: Handler> Handler for Choosing<H> {
 
     fn urls(&self) -> Option<&Urls> {
         self.0.urls()
+    }
+
+    fn route_of(&self, path: &str) -> Option<&str> {
+        self.0.route_of(path)
+    }
+
+    fn verify(&self) -> Result<(), RouteError> {
+        self.0.verify()
     }
 }

@@ -28,9 +28,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod accept;
 mod access;
 mod answer;
 mod cookies;
+mod encoding;
+mod errors;
 mod exchange;
 pub mod extract;
 mod files;
@@ -39,6 +42,7 @@ mod inbound;
 mod incident;
 mod leaving;
 mod limits;
+mod middleware;
 mod proxy;
 pub mod push;
 mod request;
@@ -52,11 +56,17 @@ mod site;
 pub use access::{AccessObserver, AccessRecord, CombinedLog, STATUS_CLIENT_GONE};
 pub use answer::{Answer, IntoAnswer, IntoResponse, marker};
 pub use cookies::{Cookie, CookieError, Cookies, SameSite};
+pub use encoding::{Coding, Compression, Decompression};
+pub use errors::{ErrorPage, ErrorPages};
 pub use extract::Rejection;
 pub use files::Files;
 pub use inbound::BodyError;
 pub use leaving::IfClientLeaves;
 pub use limits::{Limits, SiteStatistics};
+pub use middleware::{
+    BodyLimit, Cors, Layered, Metrics, Middleware, Next, RateLimit, RequestId, SecurityHeaders, Timeout,
+    middleware,
+};
 pub use proxy::TrustedProxies;
 pub use request::{Arguments, Request};
 pub use responder::Responder;

@@ -197,6 +197,36 @@ impl Request {
         self.exchange.leaving.set(Some(choice));
     }
 
+    /// Looks at the answer just before its head is sent, whoever gives it: the handler, a responder, the site in the handler's place
+    /// after a panic or a deadline. Of an answer that is written piece by piece this is the head; a body that is given to it is
+    /// ignored. The last one to ask is asked first, so that what stands outermost has the last word.
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Router};
+    /// let router = Router::new().get("/", |request: Request| {
+    ///     request.on_answer(|response| response.header("X-Answered-By", "the first floor"));
+    ///     let responder = request.responder();
+    ///     responder.write("Hello, World!");
+    ///     responder.finish();
+    /// });
+    /// # drop(router);
+    /// ```
+    pub fn on_answer(&self, change: impl FnOnce(Response) -> Response + 'static) {
+        self.exchange.rare().amends.push(Box::new(|_, response| change(response)));
+    }
+
+    /// The id that a [`crate::RequestId`] gave this request.
+    #[must_use]
+    pub fn id(&self) -> Option<Rc<str>> {
+        self.exchange.if_rare(|rare| rare.id.clone())
+    }
+
+    /// This request's answer shall not be compressed, whatever [`crate::Compression`] would do: it holds a secret beside text that a
+    /// stranger may choose (see there).
+    pub fn uncompressed(&self) {
+        self.exchange.rare().uncompressed = true;
+    }
+
     /// Fires when the answer is complete, or fails with a [`Lost`] when the client is gone before. This is how a handler is told
     /// that its client has left, to decide for itself.
     pub fn notify_finish(&self) -> Deferred<()> {
@@ -224,6 +254,15 @@ impl Request {
 
     /// [`Request::piece`] for hand-written futures.
     pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, BodyError>> {
+        let decoder = self.exchange.if_rare(|rare| rare.decoder.take());
+        let Some(mut decoder) = decoder else { return self.poll_raw(context) };
+        let piece = decoder.poll(context, |context| self.poll_raw(context));
+        self.exchange.rare().decoder = Some(decoder);
+        piece
+    }
+
+    /// The next piece as it was sent.
+    fn poll_raw(&self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, BodyError>> {
         let exchange = &self.exchange;
         let mut inbound = exchange.inbound.borrow_mut();
         if let Some(piece) = inbound.pieces.pop_front() {

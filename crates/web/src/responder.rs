@@ -300,7 +300,7 @@ impl Drop for Inner {
         }
         // Nobody can answer any more. The handler may still be running and return a value, so the connection decides.
         let panicking = std::thread::panicking();
-        exchange.dropped.set(Some(Dropped { taken_at: self.taken_at, panicking }));
+        exchange.rare().dropped = Some(Dropped { taken_at: self.taken_at, panicking });
         exchange.transport().wake();
     }
 }

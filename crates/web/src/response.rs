@@ -91,12 +91,19 @@ pub enum Body {
     /// What went wrong instead. The connection, which knows its site, makes the body of it, and tells the log; see
     /// [`Response::failure`].
     Failure(Box<Failure>),
+    /// Why there is no other body, in a line. The connection, which knows its site, makes a page of it; see [`Response::error`].
+    Error(Box<str>),
 }
 
 /// A stream of pieces of a body. Every `futures` stream of `Result`s of bytes is one through [`Body::stream`].
 pub trait ByteStream {
     /// The next piece; `None` at the end. An error breaks the connection off, so that the client sees a body that is cut.
     fn poll_piece(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Vec<u8>, Failure>>>;
+
+    /// Whether it comes to an end by itself, though nobody knows its length. One that does not is ended when the program stops.
+    fn ends(&self) -> bool {
+        false
+    }
 }
 
 struct FromStream<S>(Pin<Box<S>>);
@@ -136,7 +143,7 @@ impl Body {
             Body::Shared(bytes) => Some(bytes.len() as u64),
             Body::File(file) => Some(file.len()),
             Body::Stream(_, length) => *length,
-            Body::Takeover(_) | Body::Failure(_) => None,
+            Body::Takeover(_) | Body::Failure(_) | Body::Error(_) => None,
         }
     }
 
@@ -212,11 +219,11 @@ impl Response {
         Response::new(text).content_type("text/html; charset=utf-8")
     }
 
-    /// A short page for a status that is not a success: the code, its phrase, and one line of why.
+    /// A short page for a status that is not a success: the code, its phrase, and one line of why, as text, or as the site's
+    /// [error pages](crate::Site::error_pages) show it.
     #[must_use]
     pub fn error(status: u16, why: &str) -> Response {
-        let phrase = ropewalk_wire::http1::reason_phrase(status);
-        Response::text(format!("{status} {phrase}: {why}\n")).status(status)
+        Response::text(Body::Error(why.into())).status(status)
     }
 
     /// 500 for what went wrong. The client is told the id of an incident, or everything where the site
@@ -342,6 +349,33 @@ impl Response {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_ref())
+    }
+
+    /// All fields of this name.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let known = self.fields.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, value)| value.as_ref())
+    }
+
+    /// The content type, if it has one.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.content_type.as_deref().or_else(|| self.field("Content-Type"))
+    }
+
+    /// The same saying that it depends on this field of the request (RFC 9110 section 12.5.5), once.
+    #[must_use]
+    pub fn vary(self, name: &'static str) -> Response {
+        let mut names = self.values("Vary").flat_map(|names| names.split(',').map(str::trim));
+        let said = names.any(|known| known == "*" || known.eq_ignore_ascii_case(name));
+        drop(names);
+        if said { self } else { self.header("Vary", name) }
+    }
+
+    /// The same with this field unless there is one.
+    #[must_use]
+    pub(crate) fn default_header(self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Response {
+        if self.field(name).is_some() { self } else { self.header(name, value) }
     }
 
     /// The body.

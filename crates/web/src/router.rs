@@ -19,6 +19,7 @@ use ropewalk_reactor::failure::Place;
 
 use crate::answer::{Answer, IntoAnswer};
 use crate::leaving::{Choosing, IfClientLeaves};
+use crate::middleware::{Layered, Middleware};
 use crate::request::{Params, Request, States};
 use crate::response::Response;
 
@@ -49,6 +50,37 @@ pub trait Handler: 'static {
         None
     }
 
+    /// The path of the route that such a request takes, as it was given to the router: `/user/{id}`. A bounded number of names
+    /// for an unbounded number of paths.
+    fn route_of(&self, _path: &str) -> Option<&str> {
+        None
+    }
+
+    /// Whether everything in it could be understood. A server asks before it binds; see [`Router::check`].
+    ///
+    /// # Errors
+    /// What could not.
+    fn verify(&self) -> Result<(), RouteError> {
+        Ok(())
+    }
+
+    /// The same within a middleware. Those that are added to what comes of it stand further in: the first one is the outermost.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ropewalk_web::{BodyLimit, Handler, RequestId, Router, Timeout, handler};
+    /// let upload = handler(|_| "thank you").with(BodyLimit::new(100_000_000));
+    /// let router = Router::new().route("POST", "/upload", upload).get("/", |_| "Hello, World!");
+    /// let all = router.with(RequestId::new()).with(Timeout::new(Duration::from_secs(10)));
+    /// # drop(all);
+    /// ```
+    fn with(self, middleware: impl Middleware) -> Layered
+    where
+        Self: Sized,
+    {
+        Layered::new(Rc::new(self)).with(middleware)
+    }
+
     /// The same, beginning every request with [`Request::if_client_leaves`].
     ///
     /// ```
@@ -68,6 +100,14 @@ pub trait Handler: 'static {
 impl<H: Handler + ?Sized> Handler for Rc<H> {
     fn handle(&self, request: Request) -> Answer {
         (**self).handle(request)
+    }
+
+    fn route_of(&self, path: &str) -> Option<&str> {
+        (**self).route_of(path)
+    }
+
+    fn verify(&self) -> Result<(), RouteError> {
+        (**self).verify()
     }
 
     fn place(&self, method: &str, path: &str) -> Option<Place> {
@@ -518,6 +558,25 @@ impl Handler for Router {
 
     fn urls(&self) -> Option<&Urls> {
         Some(&self.urls)
+    }
+
+    fn route_of(&self, path: &str) -> Option<&str> {
+        if let Some((path, _)) = self.literal.get_key_value(path) {
+            return Some(path);
+        }
+        if let Ok(found) = self.patterns.at(path) {
+            return Some(&self.matched[*found.value].0);
+        }
+        if let Some(known) =
+            self.expressions.iter().find(|known| pattern::captures(&known.regex, path).is_some())
+        {
+            return Some(&known.source);
+        }
+        self.fallback.as_ref()?.route_of(path)
+    }
+
+    fn verify(&self) -> Result<(), RouteError> {
+        self.check()
     }
 
     fn handle(&self, request: Request) -> Answer {

@@ -10,9 +10,11 @@ use ropewalk_net::{Address, Factory, Protocol};
 use ropewalk_reactor::{Reactor, Time};
 use ropewalk_wire::http1::{self, Head};
 
-use crate::access::{AccessObserver, AccessRecord};
+use crate::access::{AccessObserver, AccessRecord, Both};
+use crate::errors::ErrorPages;
 use crate::exchange::{Exchange, Stage};
 use crate::limits::{Counters, Limits, SiteStatistics};
+use crate::middleware::{Layered, Middleware, Nothing};
 use crate::proxy::TrustedProxies;
 use crate::router::Handler;
 use crate::server::HttpConnection;
@@ -34,6 +36,7 @@ const SPARES_MAX: usize = 64;
 /// ```
 pub struct Site {
     core: Rc<SiteCore>,
+    layered: Option<Layered>,
 }
 
 pub(crate) struct SiteCore {
@@ -41,6 +44,7 @@ pub(crate) struct SiteCore {
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) debug: bool,
+    pub(crate) pages: Option<ErrorPages>,
     server: Option<String>,
     proxies: TrustedProxies,
     observer: Option<Rc<dyn AccessObserver>>,
@@ -66,11 +70,13 @@ impl Site {
     /// A site with the default limits.
     pub fn new(handler: impl Handler) -> Site {
         Site {
+            layered: None,
             core: Rc::new(SiteCore {
                 handler: Box::new(handler),
                 limits: Limits::default(),
                 counters: Counters::default(),
                 debug: false,
+                pages: None,
                 server: Some("ropewalk".to_owned()),
                 proxies: TrustedProxies::default(),
                 observer: None,
@@ -86,6 +92,26 @@ impl Site {
         // A site that is already served is shared, and no longer changes.
         if let Some(core) = Rc::get_mut(&mut self.core) {
             change(core);
+        }
+        self
+    }
+
+    /// The same with a middleware around all that it answers. The first one that is added is the outermost.
+    ///
+    /// ```
+    /// use ropewalk_web::{RequestId, Router, SecurityHeaders, Site};
+    /// let site = Site::new(Router::new().get("/", |_| "Hello, World!")).with(RequestId::new()).with(SecurityHeaders::new());
+    /// # drop(site);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, middleware: impl Middleware) -> Site {
+        if let Some(core) = Rc::get_mut(&mut self.core) {
+            let layered = self.layered.take().unwrap_or_else(|| {
+                Layered::new(std::mem::replace(&mut core.handler, Box::new(Nothing)).into())
+            });
+            let layered = layered.with(middleware);
+            core.handler = Box::new(layered.clone());
+            self.layered = Some(layered);
         }
         self
     }
@@ -111,6 +137,13 @@ impl Site {
         self.change(|core| core.debug = debug)
     }
 
+    /// The same with pages for errors, instead of a line of text for everyone. A site that [debugs](Site::debug) shows its failures all the
+    /// same.
+    #[must_use]
+    pub fn error_pages(self, pages: ErrorPages) -> Site {
+        self.change(|core| core.pages = Some(pages))
+    }
+
     /// The same with another `Server` field, or none.
     #[must_use]
     pub fn server(self, name: Option<&str>) -> Site {
@@ -125,10 +158,15 @@ impl Site {
         self.change(|core| core.proxies = proxies)
     }
 
-    /// The same with somebody who sees every request when it is over: an access log.
+    /// The same with somebody who sees every request when it is over: an access log, figures. There may be more than one.
     #[must_use]
     pub fn observe(self, observer: Rc<dyn AccessObserver>) -> Site {
-        self.change(|core| core.observer = Some(observer))
+        self.change(|core| {
+            core.observer = Some(match core.observer.take() {
+                Some(first) => Rc::new(Both(first, observer)),
+                None => observer,
+            });
+        })
     }
 
     /// A handle for figures and for draining, which stays when the site is served.
@@ -215,6 +253,11 @@ impl SiteCore {
         peer.is_some_and(|peer| self.proxies.is_secure(peer, head))
     }
 
+    /// Whether the peer is a trusted proxy.
+    pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        peer.is_some_and(|peer| self.proxies.contains(peer))
+    }
+
     /// Appends the status line, `Date` (RFC 9110 section 6.6.1) and `Server`.
     pub(crate) fn encode_beginning(
         &self,
@@ -247,6 +290,8 @@ impl SiteCore {
         let Some(observer) = &self.observer else { return };
         let transport = exchange.transport();
         let record = AccessRecord {
+            handler: &*self.handler,
+            request_id: exchange.if_rare(|rare| rare.id.clone()),
             peer: &transport.peer(),
             client: self.client(transport.peer().ip(), &exchange.head),
             head: &exchange.head,

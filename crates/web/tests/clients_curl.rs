@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use ropewalk_net::{Address, listen};
 use ropewalk_reactor::Reactor;
-use ropewalk_web::{Request, Response, Router, Site};
+use ropewalk_web::{Compression, Cors, Decompression, Request, Response, Router, Site};
 
 /// Runs `client` with curl and the address of a site; skipped where there is no curl.
 fn with_curl(client: impl FnOnce(&Curl) + Send + 'static) {
@@ -30,9 +30,14 @@ fn with_curl(client: impl FnOnce(&Curl) + Send + 'static) {
             }
             Ok::<_, ropewalk_web::BodyError>(whole)
         })
+        .get("/words", |_| "word ".repeat(100_000))
         .any("/refuse", |_| Response::error(403, "not for you"));
     let reactor = Reactor::new().unwrap();
-    let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse().unwrap(), Site::new(router)).unwrap();
+    let site = Site::new(router)
+        .with(Cors::origins(["https://app.example.org"]))
+        .with(Compression::new())
+        .with(Decompression::new());
+    let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse().unwrap(), site).unwrap();
     let Address::Inet(address) = *port.address() else { unreachable!("it listens on TCP") };
     let remote = reactor.remote();
     let thread = std::thread::spawn(move || {
@@ -146,5 +151,39 @@ fn curl_keeps_its_connection() {
         let (first, second) = (curl.url("/close"), curl.url("/"));
         let text = curl.run(&[&counted[..], &[&first, &second]].concat(), b"");
         assert_eq!(text, "bye 1\nhello 1\n");
+    });
+}
+
+#[test]
+fn curl_unpacks_what_it_asked_for() {
+    with_curl(|curl| {
+        let words = "word ".repeat(100_000);
+        assert_eq!(curl.get(&[], "/words"), words);
+        assert_eq!(curl.get(&["--compressed"], "/words"), words);
+        // Which codings it knows depends on how it was built; gzip is always there.
+        for coding in ["gzip", "gzip;q=0.5, deflate", "identity;q=0, gzip"] {
+            let accept = format!("Accept-Encoding: {coding}");
+            let head = curl.get(&["--compressed", "--header", &accept, "--dump-header", "-"], "/words");
+            assert!(
+                head.contains("\r\nContent-Encoding: gzip\r\n") && head.ends_with(&words),
+                "{}",
+                &head[..300]
+            );
+        }
+        let size = ["--compressed", "--output", "/dev/null", "--write-out", "%{size_download}"];
+        let size: usize = curl.get(&size, "/words").parse().unwrap();
+        assert!(size < words.len() / 20, "{size}");
+    });
+}
+
+#[test]
+fn curl_sends_what_gzip_has_packed() {
+    with_curl(|curl| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&b"word ".repeat(10_000)).unwrap();
+        let arguments = ["--header", "Content-Encoding: gzip", "--data-binary", "@-"];
+        let packed = packer.finish().unwrap();
+        let text = curl.run(&[&arguments[..], &[&curl.url("/echo")]].concat(), &packed);
+        assert_eq!(text, "POST ".to_owned() + &"word ".repeat(10_000));
     });
 }

@@ -367,7 +367,7 @@ async fn complete(future: Work, exchange: Rc<Exchange>) {
 /// Why nobody is left who could answer.
 #[cold]
 fn forgotten_by(exchange: &Exchange) -> Failure {
-    let words = match exchange.dropped.get() {
+    let words = match exchange.if_rare(|rare| rare.dropped) {
         Some(Dropped { taken_at, panicking: true }) => format!(
             "a callback panicked and took with it the responder that was taken at {taken_at}; the panic stands in the log \
              before this"
