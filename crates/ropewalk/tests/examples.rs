@@ -18,6 +18,7 @@ examples! {
     "../examples/dialogue.rs" dialogue,
     "../examples/echo.rs" echo,
     "../examples/failures.rs" failures,
+    "../examples/get_page.rs" get_page,
     "../examples/hello.rs" hello,
     "../examples/middleware.rs" middleware,
     "../examples/progress.rs" progress,
@@ -42,6 +43,8 @@ examples! {
 mod deferreds;
 #[path = "examples_driven/failing.rs"]
 mod failing;
+#[path = "examples_driven/getting.rs"]
+mod getting;
 #[path = "examples_driven/layers.rs"]
 mod layers;
 #[path = "examples_driven/messages.rs"]

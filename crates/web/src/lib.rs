@@ -1,4 +1,4 @@
-//! HTTP: a server, a router, and answers in whatever form they come.
+//! HTTP: a server, a router, and answers in whatever form they come; and a [client].
 //!
 //! ```text
 //!  bytes ─► wire::http1 ─► Request ─► Router ─► handler ─► value | Response | future | stream | Responder
@@ -31,6 +31,7 @@
 mod accept;
 mod access;
 mod answer;
+pub mod client;
 mod cookies;
 mod encoding;
 mod errors;

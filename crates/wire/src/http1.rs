@@ -1,4 +1,4 @@
-//! HTTP/1.0 and HTTP/1.1 as a server speaks them (RFC 9112, RFC 9110): heads and bodies decoded, answers encoded.
+//! HTTP/1.0 and HTTP/1.1 as a server and a client speak them (RFC 9112, RFC 9110): heads and bodies decoded and encoded.
 //!
 //! It is strict: what two implementations could read in two ways is refused, because request smuggling lives there.
 //! It is not a connection: keep-alive, pipelining, deadlines and `100 Continue` are decided by the caller, the web floor.
@@ -11,6 +11,8 @@
 //!        ▼ Complete { consumed }
 //!   Head::framing ─▶ Framing::check ─▶ BodyDecoder::decode ─▶ Data… End ─▶ the next head begins here
 //! ```
+//!
+//! A client's way is the reverse: [`encode_request_line`] and fields out, [`ResponseDecoder`] in.
 //!
 //! An answer is written into the connection's output in the same order as it travels:
 //!
@@ -36,8 +38,12 @@ mod fields;
 mod head;
 mod limits;
 mod refusal;
+mod request;
 mod request_line;
+mod response;
+mod response_head;
 mod status;
+mod status_line;
 mod target;
 mod trailers;
 
@@ -53,5 +59,8 @@ pub use fields::Fields;
 pub use head::{Fed, Head};
 pub use limits::{BodyLimits, HeadLimits};
 pub use refusal::Refusal;
+pub use request::{BadLine, RequestTarget, encode_request_line};
 pub use request_line::Version;
+pub use response::{ResponseDecoder, ResponseEvent, ResponseLimits, Truncated};
+pub use response_head::ResponseHead;
 pub use status::reason_phrase;

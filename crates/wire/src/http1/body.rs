@@ -1,7 +1,8 @@
-//! A request's body, taken out of its framing: by length or in chunks (RFC 9112 6 and 7).
+//! A body, taken out of its framing: by length, in chunks, or to the end of the connection (RFC 9112 6 and 7).
 //!
 //! It holds no data: what it hands out are slices of the input. It does not answer `100 Continue` and it measures no
-//! rate. The web floor makes one from [`Head::framing`](super::Head::framing) and feeds it what follows the head.
+//! rate. The web floor makes one from [`Head::framing`](super::Head::framing) and feeds it what follows the head; for an
+//! answer [`ResponseDecoder`](super::ResponseDecoder) does.
 
 use super::bytes::is_value;
 use super::trailers::Trailers;
@@ -36,6 +37,7 @@ enum State {
     #[default]
     End,
     Length,
+    UntilClose,
     ChunkSize,
     ChunkExt,
     ChunkLf,
@@ -48,7 +50,7 @@ enum State {
     Refused(Refusal),
 }
 
-/// Decodes one body. The default is that of a request without one.
+/// Decodes one body. The default is that of a message without one.
 #[derive(Debug, Default)]
 pub struct BodyDecoder {
     /// Bytes left of the length or of the chunk; while a chunk size is read, its value so far.
@@ -69,6 +71,7 @@ impl BodyDecoder {
             Framing::None | Framing::Length(0) => (State::End, 0),
             Framing::Length(length) => (State::Length, length),
             Framing::Chunked => (State::ChunkSize, 0),
+            Framing::UntilClose => (State::UntilClose, 0),
         };
         Self { state, remaining: length, announced: length, ..Self::default() }
     }
@@ -88,6 +91,14 @@ impl BodyDecoder {
         limits: &BodyLimits,
     ) -> Result<(usize, BodyEvent<'a>), Refusal> {
         self.decode_any(input, limits).inspect_err(|&refusal| self.state = State::Refused(refusal))
+    }
+
+    /// The input has ended. Answers whether the body has: only one that has no other end ends by this.
+    pub fn end_input(&mut self) -> bool {
+        if self.state == State::UntilClose {
+            self.state = State::End;
+        }
+        self.is_ended()
     }
 
     /// The fields behind a chunked body, once it has ended, in the order they were sent; empty if there were none.
@@ -111,6 +122,7 @@ impl BodyDecoder {
                 State::End => return Ok((at, BodyEvent::End)),
                 State::Refused(refusal) => return Err(refusal),
                 State::Length | State::ChunkData => return self.data(input, at, limits),
+                State::UntilClose => return self.until_close(input, limits),
                 State::TrailerSection => {
                     let trailers = self.trailers.get_or_insert_default();
                     let Some(consumed) = trailers.feed(&input[at..], limits)? else {
@@ -153,6 +165,24 @@ impl BodyDecoder {
             self.state = if self.state == State::Length { State::End } else { State::DataCr };
         }
         Ok((at + taken, BodyEvent::Data(&rest[..taken])))
+    }
+
+    /// What is handed out is counted as announced: up to the limit, so that a cut makes no difference.
+    fn until_close<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &BodyLimits,
+    ) -> Result<(usize, BodyEvent<'a>), Refusal> {
+        if input.is_empty() {
+            return Ok((0, BodyEvent::NeedMore));
+        }
+        let room = limits.body_bytes_max.saturating_sub(self.announced);
+        let taken = usize::try_from(room).map_or(input.len(), |room| input.len().min(room));
+        if taken == 0 {
+            return Err(Refusal::BodyTooLarge);
+        }
+        self.announced += taken as u64;
+        Ok((taken, BodyEvent::Data(&input[..taken])))
     }
 
     /// The transition for one byte of chunk framing.

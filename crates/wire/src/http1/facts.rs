@@ -1,4 +1,4 @@
-//! What the fields of a request say about the connection and its body, gathered field by field (RFC 9112 6 and 9).
+//! What the fields of a message say about the connection and its body, gathered field by field (RFC 9112 6 and 9).
 //!
 //! Not the fields themselves, and no policy: a contradiction is refused here, the rest is only noted.
 //! [`Head`](super::Head) calls [`Facts::note`] for each field and [`Facts::finish`] at the empty line.
@@ -7,7 +7,7 @@ use super::bytes::{elements, is_token_text, trim_ows};
 use super::target::authority_port;
 use super::{BodyLimits, Refusal, Version};
 
-/// How a request's body is delimited (RFC 9112 6.3).
+/// How a body is delimited (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// There is no body.
@@ -17,6 +17,8 @@ pub enum Framing {
     Length(u64),
     /// The body comes in chunks and ends by itself.
     Chunked,
+    /// The body ends with the connection: only an answer's.
+    UntilClose,
 }
 
 impl Framing {
@@ -96,8 +98,8 @@ impl Facts {
                 self.note_connection(value);
                 Ok(())
             }
-            14 if is_named(name, b"Content-Length") => self.note_length(value),
-            17 if is_named(name, b"Transfer-Encoding") => self.note_coding(version, value),
+            14 if is_named(name, b"Content-Length") => note_length(&mut self.framing, value),
+            17 if is_named(name, b"Transfer-Encoding") => note_coding(&mut self.framing, version, value),
             _ => Ok(()),
         }
     }
@@ -149,44 +151,6 @@ impl Facts {
         }
     }
 
-    /// RFC 9112 6.3: an invalid Content-Length is unrecoverable. Lists of one repeated value could be read as that value;
-    /// they are refused, because the next recipient might choose otherwise.
-    fn note_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        match self.framing {
-            Framing::None => {}
-            Framing::Length(_) => return Err(Refusal::RepeatedContentLength),
-            Framing::Chunked => return Err(Refusal::LengthAndCoding),
-        }
-        if value.is_empty() {
-            return Err(Refusal::BadContentLength);
-        }
-        let length = value.iter().try_fold(0u64, |length, byte| {
-            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-            length.checked_mul(10)?.checked_add(digit)
-        });
-        self.framing = Framing::Length(length.ok_or(Refusal::BadContentLength)?);
-        Ok(())
-    }
-
-    fn note_coding(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
-        // RFC 9112 6.1: in HTTP/1.0 the framing MUST be treated as faulty.
-        if version == Version::Http10 {
-            return Err(Refusal::TransferCodingInHttp10);
-        }
-        match self.framing {
-            // RFC 9112 6.1: both together are how requests are smuggled; they ought to be handled as an error.
-            Framing::Length(_) => return Err(Refusal::LengthAndCoding),
-            // RFC 9112 6.1: chunked MUST NOT be applied more than once, and RFC 9112 6.3: it must be the last.
-            Framing::Chunked => return Err(Refusal::BadTransferCoding),
-            Framing::None => {}
-        }
-        if !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(refuse_coding(value));
-        }
-        self.framing = Framing::Chunked;
-        Ok(())
-    }
-
     /// Draws the conclusions, at the empty line.
     #[inline]
     pub(super) fn finish(&mut self, version: Version) -> Result<(), Refusal> {
@@ -206,6 +170,76 @@ impl Facts {
         // RFC 9110 10.1.1: without a body there is nothing to continue with.
         self.expects_continue &= !matches!(self.framing, Framing::None | Framing::Length(0));
         Ok(())
+    }
+}
+
+/// RFC 9112 6.3: an invalid Content-Length is unrecoverable. Lists of one repeated value could be read as that value;
+/// they are refused, because the next recipient might choose otherwise.
+fn note_length(framing: &mut Framing, value: &[u8]) -> Result<(), Refusal> {
+    match framing {
+        Framing::None | Framing::UntilClose => {}
+        Framing::Length(_) => return Err(Refusal::RepeatedContentLength),
+        Framing::Chunked => return Err(Refusal::LengthAndCoding),
+    }
+    if value.is_empty() {
+        return Err(Refusal::BadContentLength);
+    }
+    let length = value.iter().try_fold(0u64, |length, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    });
+    *framing = Framing::Length(length.ok_or(Refusal::BadContentLength)?);
+    Ok(())
+}
+
+fn note_coding(framing: &mut Framing, version: Version, value: &[u8]) -> Result<(), Refusal> {
+    // RFC 9112 6.1: in HTTP/1.0 the framing MUST be treated as faulty.
+    if version == Version::Http10 {
+        return Err(Refusal::TransferCodingInHttp10);
+    }
+    match framing {
+        // RFC 9112 6.1: both together are how requests are smuggled; they ought to be handled as an error.
+        Framing::Length(_) => return Err(Refusal::LengthAndCoding),
+        // RFC 9112 6.1: chunked MUST NOT be applied more than once, and RFC 9112 6.3: it must be the last.
+        Framing::Chunked => return Err(Refusal::BadTransferCoding),
+        Framing::None | Framing::UntilClose => {}
+    }
+    if !value.eq_ignore_ascii_case(b"chunked") {
+        return Err(refuse_coding(value));
+    }
+    *framing = Framing::Chunked;
+    Ok(())
+}
+
+/// What the fields of an answer say about its connection and its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answered {
+    /// `None` where no field says it: then the body ends with the connection.
+    pub(super) framing: Option<Framing>,
+    pub(super) says_close: bool,
+    pub(super) says_keep_alive: bool,
+}
+
+impl Answered {
+    /// Takes note of a field. The same contradictions are refused as in a request: an answer that two readers end in two
+    /// places is how a cache or the next answer is poisoned.
+    pub(super) fn note(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        match name.len() {
+            10 if is_named(name, b"Connection") => {
+                for option in elements(value) {
+                    self.says_close |= option.eq_ignore_ascii_case(b"close");
+                    self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                Ok(())
+            }
+            14 if is_named(name, b"Content-Length") => {
+                note_length(self.framing.get_or_insert(Framing::UntilClose), value)
+            }
+            17 if is_named(name, b"Transfer-Encoding") => {
+                note_coding(self.framing.get_or_insert(Framing::UntilClose), version, value)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ const RAW_BYTES_KEPT: usize = 8 * 1024;
 const FIELDS_KEPT: usize = 64;
 
 /// How much is copied at once when a head continues: what follows the head in the same input is copied in vain.
-const BITE_BYTES: usize = 512;
+pub(super) const BITE_BYTES: usize = 512;
 
 /// What became of the bytes that were fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -381,11 +381,11 @@ impl Scan {
 }
 
 #[inline]
-fn within(bytes: &[u8], bytes_max: usize) -> &[u8] {
+pub(super) fn within(bytes: &[u8], bytes_max: usize) -> &[u8] {
     &bytes[..bytes.len().min(bytes_max)]
 }
 
 /// All of the window was read: more may come, unless there already is a byte that the limit kept out.
-fn more_or(bytes: &[u8], window: &[u8], refusal: Refusal) -> Result<Option<usize>, Refusal> {
+pub(super) fn more_or(bytes: &[u8], window: &[u8], refusal: Refusal) -> Result<Option<usize>, Refusal> {
     if bytes.len() > window.len() { Err(refusal) } else { Ok(None) }
 }

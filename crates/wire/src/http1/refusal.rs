@@ -1,4 +1,4 @@
-//! Why a request was refused: the one error of decoding, and always the peer's fault.
+//! Why a request or an answer was refused: the one error of decoding, and always the peer's fault.
 //!
 //! Not the answer itself: the caller writes it from [`Refusal::status`] and [`Refusal::reason`], and closes, because the
 //! place where the next request would begin is not known any more (RFC 9112 9.3).
@@ -7,7 +7,7 @@ use std::fmt;
 
 macro_rules! refusals {
     ($($name:ident $status:literal $reason:literal,)*) => {
-        /// What was wrong with a request. Each variant says the same as its [`Refusal::reason`].
+        /// What was wrong with a message. Each variant says the same as its [`Refusal::reason`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Refusal {
@@ -18,7 +18,7 @@ macro_rules! refusals {
             /// Every refusal there is, for tables of counters and for tests.
             pub const ALL: &'static [Refusal] = &[$(Refusal::$name,)*];
 
-            /// The status code to answer with.
+            /// The status code to answer with; for an answer, what a gateway would say of it is 502.
             pub const fn status(self) -> u16 {
                 match self { $(Refusal::$name => $status,)* }
             }
@@ -67,6 +67,11 @@ refusals! {
     BadChunkEnd 400 "the data of a chunk does not end with CRLF",
     TrailersTooLarge 431 "the trailer section is too large",
     TooManyTrailers 431 "there are too many trailer fields",
+    // Of an answer: a gateway would say 502.
+    BadStatusLine 502 "the answer does not begin with a version of HTTP/1 and a status of three digits",
+    StatusLineTooLong 502 "the status line is too long",
+    TooManyInterim 502 "there are too many interim answers",
+    UnaskedUpgrade 502 "the server switches to a protocol that nobody asked for",
     ForbiddenTrailer 400 "a trailer field would change framing or routing",
 }
 
