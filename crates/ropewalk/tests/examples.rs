@@ -35,12 +35,15 @@ examples! {
     "../examples/timer.rs" timer,
     "../examples/tornado_handlers.rs" tornado_handlers,
     "../examples/typed_routes.rs" typed_routes,
+    "../examples/tls_echo.rs" tls_echo,
     "../examples/weblog/main.rs" weblog,
     "../examples/weblog_client.rs" weblog_client,
 }
 
 #[path = "examples_driven/deferreds.rs"]
 mod deferreds;
+#[path = "examples_driven/encrypted.rs"]
+mod encrypted;
 #[path = "examples_driven/failing.rs"]
 mod failing;
 #[path = "examples_driven/getting.rs"]

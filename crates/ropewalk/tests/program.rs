@@ -41,7 +41,7 @@ fn wrong_usage_is_one_line_that_says_what_and_what_to_do() {
         (&["web", "--listen", "tcp:65536"], &["65536", "0 to 65535"]),
         (&["web", "--listen", "tcp:0:interface=nowhere.invalid"], &["nowhere.invalid"]),
         (&["web", "--listen", "tcp:0:interface=192.0.2.1"], &["192.0.2.1", "choose one of its own"]),
-        (&["web", "--listen", "ssl:443"], &["ssl:443", "write tcp:PORT"]),
+        (&["web", "--listen", "ssl:443"], &["ssl:443", "write ssl:443:privateKey=key.pem"]),
         (&["web", "--listen", "unix:/no/such/folder/sock"], &["/no/such/folder/sock", "create it first"]),
         (&["web", "--listen", ""], &["tcp:8080"]),
         (&["--listen", "tcp:0", "web"], &["--listen", "behind the command"]),

@@ -299,8 +299,10 @@ impl TlsLayer {
         buffer.copy_within(progress.consumed..*used, 0);
         *used -= progress.consumed;
         self.closed |= progress.closed;
-        if self.opening.is_some() && self.asked.is_none() {
-            self.asked = super::names::take_asked();
+        if self.opening.is_some()
+            && let Some(asked) = super::names::take_asked()
+        {
+            self.asked = Some(asked);
         }
         if let Err(error) = progress.outcome {
             return Err(self.fail(below, error));

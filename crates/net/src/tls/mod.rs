@@ -6,8 +6,8 @@
 //!   protocol ── plain ──►  TlsLayer  ── records ──►  socket
 //! ```
 //! Most programs write an endpoint, `ssl:443:privateKey=key.pem:certKey=cert.pem`, and see none of this. Who needs more makes a
-//! [`TlsServer`] or a [`TlsClient`] from options; who begins in the clear calls [`Transport::start_tls`]; who wants to know whom
-//! he talks to asks [`Transport::tls`].
+//! [`TlsServer`] or a [`TlsClient`] from options; who begins in the clear calls [`start_tls`](crate::Transport::start_tls); who wants to know whom
+//! he talks to asks [`tls`](crate::Transport::tls).
 //!
 //! The time and the randomness of TLS are the system's, and not the driver's: certificates are valid in the real world.
 

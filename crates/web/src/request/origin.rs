@@ -39,12 +39,16 @@ impl Request {
         named.unwrap_or(if self.is_secure() { 443 } else { 80 })
     }
 
-    /// Whether the client's own connection is encrypted, as a trusted proxy says.
+    /// Whether the client's own connection is encrypted: this one is, or a trusted proxy says so.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         match self.origin() {
             Some(origin) => origin.secure,
-            None => self.exchange.site().is_secure(self.peer().ip(), &self.exchange.head),
+            None => {
+                let transport = self.exchange.transport();
+                transport.tls().is_some()
+                    || self.exchange.site().is_secure(self.peer().ip(), &self.exchange.head)
+            }
         }
     }
 
