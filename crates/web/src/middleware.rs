@@ -16,7 +16,7 @@ use ropewalk_reactor::failure::Place;
 use crate::answer::{Answer, IntoAnswer};
 use crate::request::Request;
 use crate::response::Response;
-use crate::router::{Handler, RouteError};
+use crate::router::{Handler, RouteError, Urls};
 
 pub use body_limit::BodyLimit;
 pub use cors::Cors;
@@ -143,6 +143,10 @@ impl Handler for Layered {
 
     fn verify(&self) -> Result<(), RouteError> {
         self.inner.verify()
+    }
+
+    fn urls(&self) -> Option<&Urls> {
+        self.inner.urls()
     }
 }
 

@@ -207,3 +207,17 @@ fn whoever_looked_at_an_answer_that_never_came_is_let_go() {
     assert_eq!(probe.held(), 0);
     ground.is_clean();
 }
+
+#[test]
+fn names_of_routes_are_known_through_middleware() {
+    let (answer, _) = passed(|named| {
+        let router = Router::new()
+            .get("/", |request: Request| {
+                request.reverse_url("page", ("7",)).unwrap_or_else(|error| error.to_string())
+            })
+            .get("/page/{number}", |_| "a page")
+            .named("page");
+        Site::new(router.with(named("outer"))).with(named("site"))
+    });
+    assert!(answer.ends_with("\r\n\r\n/page/7"), "{answer}");
+}
