@@ -1,5 +1,5 @@
-//! This project beside its peers: servers under load, memory per idle connection, the cost of a broadcast, and what the library's
-//! pool, timers and deferreds cost beside tokio's.
+//! This project beside its peers: servers under load, memory per idle connection, the cost of a broadcast and of bytes without a
+//! protocol, and what the library's pool, timers and deferreds cost beside tokio's.
 //!
 //! Without a sub-command it runs the suite: every server as a child on one core, the load on another, slices interleaved.
 //! `serve NAME` is one of those servers alone, `measure NAME` one piece of library work. This file is the command line; `suite` runs
@@ -16,6 +16,7 @@ mod report;
 mod scenario;
 mod servers;
 mod suite;
+mod traffic;
 mod viewers;
 mod wrk;
 
@@ -102,6 +103,9 @@ struct ServeArgs {
     /// Answer from this SQLite database, if this server can
     #[arg(long, value_name = "FILE")]
     database: Option<PathBuf>,
+    /// What to do with bytes, if this server speaks no protocol
+    #[arg(long, value_enum, default_value_t)]
+    way: servers::raw::Way,
     /// End with the process that started it
     #[arg(long, hide = true)]
     tied: bool,
@@ -151,8 +155,8 @@ fn serve(arguments: ServeArgs) -> std::io::Result<()> {
     settle(arguments.tied, &arguments.core)?;
     machine::raise_descriptor_limit();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
-    let ServeArgs { access_log, feed, database, .. } = arguments;
-    (server.run)(servers::Setup { address, access_log, feed, database })
+    let ServeArgs { access_log, feed, database, way, .. } = arguments;
+    (server.run)(servers::Setup { address, access_log, feed, database, way })
 }
 
 fn measure(arguments: &MeasureArgs) -> std::io::Result<()> {

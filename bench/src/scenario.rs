@@ -4,6 +4,7 @@
 
 mod idle;
 mod library;
+mod raw;
 mod requests;
 mod sse;
 mod ticker;
@@ -31,6 +32,10 @@ pub(crate) enum Scenario {
     Idle,
     /// One line to every viewer of an event stream: CPU time per delivery
     Sse,
+    /// Bytes sent back, without a protocol: CPU time per round trip
+    Echo,
+    /// Bytes as fast as they go, without a protocol, to the server and from it: CPU time per MiB
+    Stream,
     /// Round trips through the thread pool, 64 at a time
     Pool,
     /// A million timers put in and cancelled: time and memory
@@ -59,6 +64,8 @@ impl Scenario {
             Scenario::Log => requests::log(arguments),
             Scenario::Idle => idle::run(arguments),
             Scenario::Sse => sse::run(arguments),
+            Scenario::Echo => raw::echo(arguments),
+            Scenario::Stream => raw::stream(arguments),
             Scenario::Pool => library::pool(arguments),
             Scenario::Timers => library::timers(arguments),
             Scenario::Deferred => library::deferred(arguments),

@@ -1,7 +1,7 @@
 //! The table of servers, one file each under `servers/`.
 //!
-//! To add one: write `servers/NAME.rs` with a `run`, and a line in `SERVERS`. It answers `GET /` as `canned` does; it listens with
-//! `Setup::listen`, or binds by itself and calls `announce`.
+//! To add one: write `servers/NAME.rs` with a `run`, and a line in `SERVERS`. It answers `GET /` as `canned` does, unless it stands
+//! under `raw`; it listens with `Setup::listen`, or binds by itself and calls `announce`.
 
 mod actix;
 mod axum;
@@ -9,6 +9,7 @@ mod bare;
 pub(crate) mod database;
 mod hyper;
 mod mio;
+pub(crate) mod raw;
 mod ropewalk;
 mod sse_mio;
 mod tokio;
@@ -17,11 +18,16 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use raw::Way;
+
 /// What every request scenario is compared with.
 pub(crate) const BASE: &str = "mio";
 
 /// What the broadcast is compared with.
 pub(crate) const BROADCAST_BASE: &str = "sse-mio";
+
+/// What the connections without a protocol are compared with.
+pub(crate) const RAW_BASE: &str = "raw-tokio";
 
 /// A server prints this and its address once it is bound.
 pub(crate) const LISTENING: &str = "listening on ";
@@ -38,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) broadcast: Option<Trigger>,
     /// Whether it answers from a database (`Setup::database`) and knows how late its loop was.
     pub(crate) database: bool,
+    /// Whether it speaks no protocol at all, and does with bytes what it is told (`Setup::way`).
+    pub(crate) raw: bool,
     pub(crate) run: fn(Setup) -> io::Result<()>,
 }
 
@@ -59,6 +67,8 @@ pub(crate) struct Setup {
     pub(crate) feed: Option<PathBuf>,
     /// Answer from this SQLite database.
     pub(crate) database: Option<PathBuf>,
+    /// What to do with bytes.
+    pub(crate) way: Way,
 }
 
 impl Setup {
@@ -79,42 +89,39 @@ pub(crate) fn announce(address: SocketAddr) -> io::Result<()> {
 }
 
 const fn hello(name: &'static str, what: &'static str, run: fn(Setup) -> io::Result<()>) -> Server {
-    Server { name, what, hello: true, log: false, broadcast: None, database: false, run }
+    Server { name, what, hello: true, log: false, broadcast: None, database: false, raw: false, run }
+}
+
+const fn raw(name: &'static str, what: &'static str, run: fn(Setup) -> io::Result<()>) -> Server {
+    Server { hello: false, raw: true, ..hello(name, what, run) }
 }
 
 /// Everybody, in the order of the results.
-pub(crate) const SERVERS: [Server; 7] = [
+pub(crate) const SERVERS: [Server; 11] = [
     hello("mio", "a bare loop over mio, a ready-made answer", mio::run),
     hello("tokio", "a bare loop over tokio, one task per connection, the same answer", tokio::run),
     Server {
-        name: "ropewalk",
-        what: "this project, with its router, limits and deadlines",
-        hello: true,
         log: true,
         broadcast: Some(Trigger::File),
         database: true,
-        run: ropewalk::run,
+        ..hello("ropewalk", "this project, with its router, limits and deadlines", ropewalk::run)
     },
     hello("hyper", "hyper 1, HTTP/1.1, pipeline_flush on", hyper::run),
-    Server {
-        name: "axum",
-        what: "axum with its router",
-        hello: true,
-        log: false,
-        broadcast: None,
-        database: true,
-        run: axum::run,
-    },
+    Server { database: true, ..hello("axum", "axum with its router", axum::run) },
     hello("actix", "actix-web with its router, one worker", actix::run),
     Server {
-        name: "sse-mio",
-        what: "a bare loop that writes the same bytes to every viewer",
         hello: false,
-        log: false,
         broadcast: Some(Trigger::Request),
-        database: false,
-        run: sse_mio::run,
+        ..hello("sse-mio", "a bare loop that writes the same bytes to every viewer", sse_mio::run)
     },
+    raw("raw-mio", "a bare loop over mio that echoes, takes or gives bytes", raw::mio::run),
+    raw("raw-tokio", "the same as a tokio task per connection, with one buffer each", raw::tokio::run),
+    raw("raw-ropewalk", "the same as a Protocol; it gives as a producer", raw::ropewalk::run),
+    raw(
+        "raw-stream",
+        "the same as a task with a Stream per connection, with one buffer each",
+        raw::ropewalk::run_streams,
+    ),
 ];
 
 /// The one of this name, or an error that names them all.
@@ -129,6 +136,6 @@ pub(crate) fn named(name: &str) -> io::Result<&'static Server> {
 /// Prints the table.
 pub(crate) fn list() {
     for Server { name, what, .. } in &SERVERS {
-        println!("{name:<10} {what}");
+        println!("{name:<12} {what}");
     }
 }

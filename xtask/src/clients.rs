@@ -18,11 +18,12 @@ struct Program {
 }
 
 /// `.ci/run` installs these packages by name: change both together (a test compares them).
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     Program { name: "curl", package: "curl", purpose: "HTTP as the world speaks it" },
     Program { name: "node", package: "nodejs", purpose: "fetch, as browsers have it" },
-    Program { name: "ncat", package: "ncat", purpose: "raw viewers" },
-    Program { name: "socat", package: "socat", purpose: "UNIX sockets and half-closed ones" },
+    Program { name: "ncat", package: "ncat", purpose: "raw viewers and plain protocols" },
+    Program { name: "nc.openbsd", package: "netcat-openbsd", purpose: "plain protocols, half-closed" },
+    Program { name: "socat", package: "socat", purpose: "UNIX sockets, datagrams, half-closed ones" },
     Program { name: "chromium", package: "chromium", purpose: "the pages, looked at" },
     Program { name: "python3", package: "python3", purpose: "clients written by others" },
     Program { name: "systemd-socket-activate", package: "systemd", purpose: "sockets handed over" },
@@ -56,8 +57,8 @@ pub(crate) fn run(root: &Path, require: bool) -> bool {
 fn describe(program: &Program, found: Option<PathBuf>) -> String {
     let Program { name, package, purpose } = program;
     match found {
-        Some(path) => format!("  there    {name:<9} {} ({purpose})", path.display()),
-        None => format!("  MISSING  {name:<9} apt-get install {package} ({purpose})"),
+        Some(path) => format!("  there    {name:<10} {} ({purpose})", path.display()),
+        None => format!("  MISSING  {name:<10} apt-get install {package} ({purpose})"),
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_says_how_to_get_it() {
-        let line = describe(&PROGRAMS[1], None);
+        let line = describe(&Program { name: "ncat", package: "ncat", purpose: "a test" }, None);
         assert!(line.contains("MISSING") && line.contains("apt-get install ncat"), "{line}");
     }
 

@@ -293,25 +293,114 @@ fn a_producer_is_paused_at_high_water_and_resumed_at_low_water() {
             largest: Cell::new(0),
         });
         transport.register_producer(pump.clone());
-        // Fill it up against a reader that does not read.
-        while pump.running.get() {
-            pump.pump();
-            ground.pause(Duration::from_millis(1)).await;
-        }
-        let left = pump.left.get();
+        // Started once, it fills up what a reader that does not read leaves room for: as long as the system takes all of it,
+        // each pause is followed by going on.
+        pump.pump();
+        ground.until("it is held back", || !pump.running.get()).await;
+        let (left, resumes) = (pump.left.get(), pump.resumes.get());
         assert!(left > 0);
         ground.pause(Duration::from_millis(20)).await;
         assert_eq!(pump.left.get(), left, "paused is paused");
-        assert_eq!(pump.resumes.get(), 0);
+        assert_eq!(pump.resumes.get(), resumes);
         pair.client.transport().resume_reading();
-        while pair.client.len() < total {
-            pump.pump();
-            ground.pause(Duration::from_millis(1)).await;
-        }
+        ground.until("all of it has come", || pair.client.len() == total).await;
         assert!(pump.largest.get() < 17_000, "{}", pump.largest.get());
         assert!(pump.resumes.get() > 0 && pump.resumes.get() <= pump.pauses.get());
         pair.client.transport().lose_connection();
         ground.until("it is told of the end", || pump.stopped.get()).await;
+    });
+}
+
+/// Small writes are gathered and large ones sent at once, but none overtakes another.
+#[test]
+fn writes_of_every_size_arrive_in_order() {
+    everywhere(|ground| async move {
+        let pair = ground.pair(Probe::new(), Probe::new()).await;
+        let transport = pair.client.transport();
+        let mut expected = Vec::new();
+        for _ in 0..20 {
+            let size =
+                if ground.random(2) == 0 { ground.random(100) } else { 10_000 + ground.random(20_000) };
+            let piece: Vec<u8> = (0..size).map(|at| (at + expected.len()) as u8).collect();
+            match ground.random(4) {
+                0 => transport.write_shared(&piece.clone().into()),
+                1 => transport.write_sequence([&piece[..size / 2], &piece[size / 2..]]),
+                _ => transport.write(&piece),
+            }
+            expected.extend(piece);
+            if ground.random(3) == 0 {
+                ground.pause(Duration::from_millis(1)).await;
+            }
+        }
+        transport.lose_connection();
+        ground.until("the server is lost", || pair.server.is_lost()).await;
+        assert!(*pair.server.data.borrow() == expected);
+        assert_eq!(pair.client.transport().traffic().1, expected.len() as u64);
+    });
+}
+
+/// A peer that takes everything at once does not keep a writer from giving way to others.
+#[test]
+fn a_writer_is_full_after_one_high_water_mark_however_much_the_peer_takes() {
+    everywhere(|ground| async move {
+        static PIECE: [u8; 20_000] = [7; 20_000];
+        let options = TransportOptions { high_water_bytes: 50_000, ..TransportOptions::default() };
+        let pair = ground.pair_with(options, Probe::new(), Probe::new()).await;
+        let transport = pair.server.transport();
+        let mut pieces = 0;
+        while !transport.is_full() {
+            transport.write(&PIECE);
+            pieces += 1;
+        }
+        // As much sent at once, and, where that ended before, as much that waits.
+        assert!((3..=6).contains(&pieces), "{pieces}");
+        ground.until("there is room again", || !transport.is_full()).await;
+        if ground.kind != Kind::Simulated {
+            // One that does not ask is sent so much at once; the rest waits.
+            let sent = transport.traffic().1;
+            (0..20).for_each(|_| transport.write(&PIECE));
+            pieces += 20;
+            assert!(transport.traffic().1 - sent <= (256 * 1024 + PIECE.len()) as u64);
+        }
+        ground.until("all of it has come", || pair.client.len() == pieces * PIECE.len()).await;
+    });
+}
+
+/// A producer that never comes to an end fills a connection again and again, and then it is being closed: whoever writes until it is
+/// full must not be asked to go on writing where nothing arrives.
+#[test]
+fn a_producer_is_not_resumed_when_the_connection_is_being_closed() {
+    struct Endless(Transport, Cell<bool>);
+    impl Endless {
+        fn produce(&self) {
+            while !self.0.is_full() {
+                assert!(!self.0.is_closing(), "it would never end");
+                self.0.write(&[1; 20_000]);
+            }
+        }
+    }
+    impl Producer for Endless {
+        fn pause_producing(&self) {}
+        fn resume_producing(&self) {
+            self.produce();
+        }
+        fn stop_producing(&self) {
+            self.1.set(true);
+        }
+    }
+    everywhere(|ground| async move {
+        let options = TransportOptions { high_water_bytes: 20_000, ..TransportOptions::default() };
+        let pair = ground.pair_with(options, Probe::new(), Probe::new()).await;
+        let endless = Rc::new(Endless(pair.server.transport(), Cell::new(false)));
+        endless.0.register_producer(endless.clone());
+        endless.produce();
+        ground.until("it is resumed", || pair.client.len() > 40_000).await;
+        match ground.random(3) {
+            0 => endless.0.lose_connection(),
+            1 => pair.client.transport().abort_connection(),
+            _ => pair.client.transport().lose_connection(),
+        }
+        ground.until("it is told of the end", || endless.1.get()).await;
     });
 }
 

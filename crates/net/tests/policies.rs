@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ropewalk_net::policy::{IdleTimeout, Passed, Rates, Throttle, TrafficLog, apply};
 use ropewalk_net::{Address, Factory, Lost, Port, Protocol, ServerOptions, Transport, listen, listen_with};
-use ropewalk_reactor::{Peer, Simulation};
+use ropewalk_reactor::{Peer, Reactor, Simulation};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -139,6 +139,131 @@ fn reading_is_throttled_and_the_sender_held_back() {
     assert!(sent <= *counted.borrow() + 8000, "what was not read is with the sender");
 }
 
+/// What a limit is for.
+#[derive(Clone, Copy, Debug)]
+enum Shared {
+    Each,
+    PerPeer,
+    Total,
+}
+
+impl Shared {
+    fn throttle(self, reactor: &Reactor, rates: Rates) -> Throttle {
+        let throttle = Throttle::new(reactor);
+        match self {
+            Shared::Each => throttle.each(rates),
+            Shared::PerPeer => throttle.per_peer(rates),
+            Shared::Total => throttle.total(rates),
+        }
+    }
+
+    /// What those that share a limit have had together; connections 0 and 1 are of one peer, 2 and 3 of another.
+    fn together(self, bytes: [usize; 4]) -> Vec<usize> {
+        match self {
+            Shared::Each => bytes.to_vec(),
+            Shared::PerPeer => vec![bytes[0] + bytes[1], bytes[2] + bytes[3]],
+            Shared::Total => vec![bytes.iter().sum()],
+        }
+    }
+}
+
+/// Each of them under twenty seeds.
+fn every_limit() -> impl Iterator<Item = (Shared, u64)> {
+    let all = [Shared::Each, Shared::PerPeer, Shared::Total].into_iter();
+    all.flat_map(|shared| (0..20).map(move |seed| (shared, seed)))
+}
+
+const HOSTS: [u8; 4] = [1, 1, 2, 2];
+const RATE: u64 = 40_000;
+
+/// Over the ten seconds after the first, in which what had been saved up went.
+fn assert_holds(shared: Shared, seed: u64, way: &str, before: [usize; 4], after: [usize; 4]) {
+    for (before, after) in shared.together(before).into_iter().zip(shared.together(after)) {
+        let (passed, due) = (after - before, 10 * RATE as usize);
+        assert!(passed.abs_diff(due) * 20 <= due, "{way} {shared:?}, seed {seed}: {passed} bytes of {due}");
+    }
+}
+
+#[test]
+fn a_rate_of_writing_is_held_within_a_twentieth() {
+    for (shared, seed) in every_limit() {
+        let simulation = Simulation::new(seed);
+        let throttle = shared.throttle(simulation.reactor(), Rates::write(RATE));
+        let port = serve(&simulation, apply(throttle, || Flood(13 * RATE as usize)));
+        let peers = HOSTS.map(|host| connect(&simulation, &port, [10, 0, 0, host]));
+        let mut taken = [0; 4];
+        let mut pass = |seconds: u32| {
+            for _ in 0..seconds * 10 {
+                simulation.advance(100 * MS);
+                taken.iter_mut().zip(&peers).for_each(|(taken, peer)| *taken += peer.take().len());
+            }
+            taken
+        };
+        let (before, after) = (pass(1), pass(10));
+        assert_holds(shared, seed, "writing", before, after);
+    }
+}
+
+#[test]
+fn a_rate_of_reading_is_held_within_a_twentieth() {
+    for (shared, seed) in every_limit() {
+        let simulation = Simulation::new(seed);
+        let counters: [Rc<RefCell<usize>>; 4] = Default::default();
+        let (counting, next) = (counters.clone(), RefCell::new(0..4));
+        let factory = move || Drain(Rc::clone(&counting[next.borrow_mut().next().unwrap()]));
+        let throttle = shared.throttle(simulation.reactor(), Rates::read(RATE));
+        let port = serve(&simulation, apply(throttle, factory));
+        let peers = HOSTS.map(|host| connect(&simulation, &port, [10, 0, 0, host]));
+        let pass = |seconds: u32| {
+            for _ in 0..seconds * 10 {
+                // More than can be read until the next time, as much as the window takes.
+                for peer in &peers {
+                    peer.write(&[b'r'; 2 * RATE as usize]);
+                }
+                simulation.advance(100 * MS);
+            }
+            counters.each_ref().map(|counter| *counter.borrow())
+        };
+        let (before, after) = (pass(1), pass(10));
+        assert_holds(shared, seed, "reading", before, after);
+    }
+}
+
+/// So much in a second that a timer, which comes once in a millisecond at the most, has to let a lot pass at a time.
+#[test]
+fn a_high_rate_is_held_too() {
+    const HIGH: usize = 24 << 20;
+    let simulation = Simulation::new(1);
+    let throttle = Throttle::new(simulation.reactor()).each(Rates::both(HIGH as u64));
+    let counted = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&counted);
+    struct Both(Flood, Drain);
+    impl Protocol for Both {
+        fn connection_made(&mut self, transport: &Transport) {
+            self.0.connection_made(transport);
+        }
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+            self.1.data_received(transport, data);
+        }
+    }
+    let port = serve(&simulation, apply(throttle, move || Both(Flood(3 * HIGH), Drain(Rc::clone(&count)))));
+    let peer = connect(&simulation, &port, [10, 0, 0, 1]);
+    let (data, mut written) = (vec![b'r'; 1 << 20], 0);
+    let mut pass = |seconds: u32| {
+        for _ in 0..seconds * 100 {
+            peer.write(&data);
+            simulation.advance(10 * MS);
+            written += peer.take().len();
+        }
+        [written, *counted.borrow()]
+    };
+    let (before, after) = (pass(1), pass(1));
+    for (before, after) in before.into_iter().zip(after) {
+        let passed = after - before;
+        assert!(passed.abs_diff(HIGH) * 20 <= HIGH, "{passed} bytes of {HIGH}");
+    }
+}
+
 /// A throttled peer that never reads costs its one buffer until the stall is found out.
 #[test]
 fn a_throttled_peer_that_never_reads_is_found_out() {
@@ -190,6 +315,37 @@ fn a_throttled_connection_is_closed_when_all_is_sent() {
     simulation.advance(2 * SECOND);
     assert_eq!(peer.take().len(), 5000);
     assert!(peer.is_ended() && !peer.is_reset());
+}
+
+/// The peer sends more than may be read at once, and ends; the event that tells of both finds the bucket empty soon. When the last byte
+/// is read, no event is left to tell of the end.
+#[test]
+fn a_throttled_reader_hears_of_the_end() {
+    struct Ended(Rc<RefCell<usize>>, Rc<RefCell<Vec<usize>>>);
+    impl Protocol for Ended {
+        fn data_received(&mut self, _: &Transport, data: &[u8]) {
+            *self.0.borrow_mut() += data.len();
+        }
+        fn read_ended(&mut self, transport: &Transport) {
+            self.1.borrow_mut().push(*self.0.borrow());
+            transport.lose_connection();
+        }
+    }
+    for seed in 0..100 {
+        let simulation = Simulation::new(seed);
+        let ends = Rc::<RefCell<Vec<usize>>>::default();
+        let told = Rc::clone(&ends);
+        let throttle = Throttle::new(simulation.reactor()).each(Rates::read(10_000));
+        let port = serve(&simulation, apply(throttle, move || Ended(Rc::default(), Rc::clone(&told))));
+        let peer = connect(&simulation, &port, [10, 0, 0, 1]);
+        assert_eq!(peer.write(&[b'x'; 25_000]), 25_000);
+        peer.shutdown_write();
+        simulation.advance(SECOND);
+        assert!(ends.borrow().is_empty(), "seed {seed}");
+        simulation.advance(SECOND);
+        assert_eq!(*ends.borrow(), [25_000], "seed {seed}");
+        assert!(peer.is_ended() && !peer.is_reset());
+    }
 }
 
 #[test]

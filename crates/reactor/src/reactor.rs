@@ -219,9 +219,12 @@ impl Reactor {
         self.0.dirty.borrow().len()
     }
 
-    /// Asks for [`Source::ready`] in the next turn, which will not sleep: the budget was spent before the work was done.
+    /// Asks for [`Source::ready`] in the next turn, which will not sleep: the budget was spent before the work was done. Asked for
+    /// more than once, it is called once, with all that was asked for; but [`Readiness::NONE`] is a call of its own each time.
     pub fn ready_again(&self, key: Key, readiness: Readiness) {
-        self.0.again.borrow_mut().push((key, readiness));
+        if readiness == Readiness::NONE || self.0.sources.borrow_mut().mark(key, readiness) {
+            self.0.again.borrow_mut().push((key, readiness));
+        }
     }
 
     /// Asks for [`Source::woken`] among the ready work.

@@ -153,7 +153,9 @@ pub trait Source {
 struct Slot {
     source: Option<Rc<dyn Source>>,
     generation: u32,
-    next_free: u32,
+    /// Of a free slot, the next free one. Of a taken one, what its source is to be told in the next turn: there a source is once, or a
+    /// busy one would be read once more in every turn for each event that came while it was there.
+    link: u32,
 }
 
 /// All sources of one reactor.
@@ -176,7 +178,7 @@ impl Sources {
 
     pub(crate) fn insert(&mut self, make: impl FnOnce(Key) -> Rc<dyn Source>) -> Key {
         let index = if self.free == NIL {
-            self.slots.push(Slot { source: None, generation: 0, next_free: NIL });
+            self.slots.push(Slot { source: None, generation: 0, link: NIL });
             u32::try_from(self.slots.len() - 1).expect("descriptors run out long before")
         } else {
             self.free
@@ -184,8 +186,8 @@ impl Sources {
         let slot = &mut self.slots[index as usize];
         let key = Key { index, generation: slot.generation };
         slot.source = Some(make(key));
-        self.free = slot.next_free;
-        slot.next_free = NIL;
+        self.free = slot.link;
+        slot.link = 0;
         self.len += 1;
         key
     }
@@ -202,9 +204,28 @@ impl Sources {
         }
         let source = slot.source.take()?;
         slot.generation = (slot.generation + 1) & GENERATION_MASK;
-        slot.next_free = std::mem::replace(&mut self.free, key.index);
+        slot.link = std::mem::replace(&mut self.free, key.index);
         self.len -= 1;
         Some(source)
+    }
+
+    /// Notes what a source is to be told in the next turn; whether it is the first such note.
+    pub(crate) fn mark(&mut self, key: Key, readiness: Readiness) -> bool {
+        let Some(slot) = self.taken(key) else { return false };
+        let first = slot.link == 0;
+        slot.link |= u32::from(readiness.0);
+        first
+    }
+
+    /// Takes all that was noted.
+    pub(crate) fn take_mark(&mut self, key: Key) -> Readiness {
+        let noted = self.taken(key).map_or(0, |slot| std::mem::take(&mut slot.link));
+        Readiness(u8::try_from(noted).expect("the link of a taken slot is the readiness that was noted"))
+    }
+
+    fn taken(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation && slot.source.is_some()).then_some(slot)
     }
 
     /// Every source that is there.
@@ -226,6 +247,22 @@ mod tests {
         fn name(&self) -> Name {
             Name::here()
         }
+    }
+
+    #[test]
+    fn what_is_noted_adds_up_and_is_of_nobody_else() {
+        let mut sources = Sources::new();
+        let first = sources.insert(|_| Rc::new(Dummy));
+        assert!(sources.mark(first, Readiness::READABLE), "the first");
+        assert!(!sources.mark(first, Readiness::WRITABLE));
+        assert_eq!(sources.take_mark(first), Readiness::READABLE.and(Readiness::WRITABLE));
+        assert_eq!(sources.take_mark(first), Readiness::NONE);
+        assert!(sources.mark(first, Readiness::ERROR), "the first again");
+        // Whoever has the place next is told nothing of it.
+        sources.remove(first);
+        let second = sources.insert(|_| Rc::new(Dummy));
+        assert_eq!((sources.take_mark(first), sources.take_mark(second)), (Readiness::NONE, Readiness::NONE));
+        assert!(!sources.mark(first, Readiness::READABLE), "it is gone");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::name::Name;
 use crate::reactor::{Phase, Reactor, Ready};
-use crate::source::{Key, Source};
+use crate::source::{Key, Readiness, Source};
 use crate::time::Time;
 use crate::timer::Due;
 
@@ -178,7 +178,10 @@ impl Reactor {
     fn hand_over_events(&self) -> std::io::Result<()> {
         let core = &self.0;
         let again = std::mem::take(&mut *core.again.borrow_mut());
-        for (key, readiness) in again {
+        for (key, mut readiness) in again {
+            if readiness != Readiness::NONE {
+                readiness = core.sources.borrow_mut().take_mark(key);
+            }
             self.call_source(key, |source| source.ready(readiness));
         }
         for _ in 0..BATCHES_MAX {

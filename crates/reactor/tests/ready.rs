@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_reactor::{Name, Phase, Reactor, Readiness, Simulation, Source, SystemEvent};
+use ropewalk_reactor::{Key, Name, Phase, Reactor, Readiness, Simulation, Source, SystemEvent};
 use support::{Trace, run};
 
 const MS: Duration = Duration::from_millis(1);
@@ -163,4 +163,51 @@ fn what_waits_until_the_loop_runs_comes_in_order_and_at_once_when_it_does() {
     assert_eq!(trace.take(), "");
     run(&reactor);
     assert_eq!(trace.take(), "first second last third");
+}
+
+/// Asks for the next turn as long as it is to, and notes the turn and what it is told.
+struct Busy {
+    reactor: Reactor,
+    key: Key,
+    left: Cell<u32>,
+    told: RefCell<Vec<(u64, Readiness)>>,
+}
+
+impl Source for Busy {
+    fn name(&self) -> Name {
+        Name::new("busy")
+    }
+
+    fn ready(self: Rc<Self>, readiness: Readiness) {
+        self.told.borrow_mut().push((self.reactor.statistics().turns, readiness));
+        if self.left.replace(self.left.get().saturating_sub(1)) > 0 {
+            self.reactor.ready_again(self.key, Readiness::READABLE);
+        }
+    }
+}
+
+/// 1. A source has more to do than fits a turn, and asks for the next one. 2. Before that, it is told of something else, and asks once more.
+/// 3. If both were kept, each would ask on, and every event would add one: a turn would get longer and longer.
+#[test]
+fn who_asks_for_the_next_turn_twice_is_called_once() {
+    let simulation = Simulation::new(1);
+    let reactor = simulation.reactor();
+    let mut busy = None;
+    let key = reactor.add_source(|key| {
+        let source = Busy { reactor: reactor.clone(), key, left: Cell::new(10), told: RefCell::default() };
+        let source = Rc::new(source);
+        busy = Some(Rc::clone(&source));
+        source
+    });
+    let busy = busy.unwrap();
+    reactor.ready_again(key, Readiness::READABLE);
+    reactor.ready_again(key, Readiness::WRITABLE);
+    reactor.ready_again(key, Readiness::NONE);
+    simulation.advance(Duration::from_secs(1));
+    let told = busy.told.take();
+    let (first, rest) = told.split_at(2);
+    let both = Readiness::READABLE.and(Readiness::WRITABLE);
+    assert_eq!(first.iter().map(|(_, readiness)| *readiness).collect::<Vec<_>>(), [both, Readiness::NONE]);
+    assert_eq!(rest.len(), 9, "both asked for the next turn, and that was one call: {told:?}");
+    assert!(rest.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "one call in a turn: {told:?}");
 }

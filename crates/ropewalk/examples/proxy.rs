@@ -1,23 +1,23 @@
 //! A TCP proxy that holds a few hundred KiB at most, however fast one side sends and however slowly the other one reads.
 //!
 //! Run `cargo run --example echo` in one terminal and `cargo run --example proxy` in another, then `nc 127.0.0.1 7009`: what
-//! comes back went through both. With the echo stopped, `nc` ends at once and the proxy says why.
+//! comes back went through both. With the echo stopped, `nc` ends at once. All it takes is `-- [--rate BYTES] [LISTEN [TARGET]]`.
 //!
 //! Each side is the producer of the other: when a transport has more than enough to send, it pauses the reading at the
-//! opposite side, and the peer there is held back by TCP itself. The end of one direction is passed on, too, so that a
-//! client which ends its question still gets the answer.
+//! opposite side, whose peer is held back by TCP itself. The end of one direction is passed on, too.
 
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use ropewalk::net::policy::{Rates, Throttle, apply};
 use ropewalk::net::{ClientEndpoint, Producer, connect};
 use ropewalk::reactor::failure::Cancelled;
-use ropewalk::{Deferred, Factory, Lost, Protocol, Transport};
+use ropewalk::{Deferred, Factory, Lost, Protocol, Settings, StartError, Transport};
 
-/// Reads of this side make the data for the other one.
-struct Reads(Transport);
+/// One of two connections that stand; it holds the other one, and reads for it.
+struct Side(Transport);
 
-impl Producer for Reads {
+impl Producer for Side {
     fn pause_producing(&self) {
         self.0.pause_reading();
     }
@@ -26,9 +26,6 @@ impl Producer for Reads {
         self.0.resume_reading();
     }
 }
-
-/// One of two connections that stand; it holds the other one.
-struct Side(Transport);
 
 impl Protocol for Side {
     fn data_received(&mut self, _transport: &Transport, data: &[u8]) {
@@ -60,7 +57,12 @@ impl Protocol for Dialing {
         let (other, joining, refused) = (client.clone(), client.clone(), client.clone());
         let attempt = connect(client.reactor(), &self.target, move || Side(other.clone()));
         self.attempt = Some(attempt.add_callbacks(
-            move |server| join(&joining, &server),
+            move |server| {
+                joining.register_producer(Rc::new(Side(server.clone())));
+                server.register_producer(Rc::new(Side(joining.clone())));
+                joining.switch(Box::new(Side(server)));
+                joining.resume_reading();
+            },
             move |failure| {
                 if !failure.is::<Cancelled>() {
                     tracing::warn!("the target: {failure}");
@@ -79,22 +81,20 @@ impl Protocol for Dialing {
     }
 }
 
-fn join(client: &Transport, server: &Transport) {
-    client.register_producer(Rc::new(Reads(server.clone())));
-    server.register_producer(Rc::new(Reads(client.clone())));
-    client.switch(Box::new(Side(server.clone())));
-    client.resume_reading();
-}
-
 /// Connects each client to the target.
 pub fn proxy(target: ClientEndpoint) -> impl Factory {
     move || Dialing { target: target.clone(), attempt: None }
 }
 
-fn main() -> ExitCode {
-    ropewalk::main("proxy", |app| {
-        let target = "tcp:127.0.0.1:7007".parse()?;
-        app.serve_factory("proxy", "tcp:7009:interface=127.0.0.1".parse()?, |_| Ok(Rc::new(proxy(target))));
-        Ok(())
+pub(crate) fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    let rate = words.next_if_eq("--rate").and_then(|_| words.next());
+    let listen = words.next().unwrap_or_else(|| "tcp:7009".to_owned());
+    let target = words.next().unwrap_or_else(|| "tcp:127.0.0.1:7007".to_owned());
+    ropewalk::launch("proxy", Settings::default(), |app| {
+        let rate = rate.map(|rate| rate.parse::<u64>()).transpose();
+        let rate = rate.map_err(|_| StartError::new("--rate wants bytes in a second, such as 100000"))?;
+        let throttle = Throttle::new(app.reactor()).each(Rates { read: rate, write: rate });
+        app.listen("proxy", &listen, apply(throttle, proxy(target.parse()?)))
     })
 }

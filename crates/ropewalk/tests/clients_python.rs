@@ -4,31 +4,21 @@
 mod support;
 
 use std::io::Write;
-use std::process::{Command, Stdio};
 
 use support::*;
 
+const PRELUDE: &str = "import sys, json, http.client, urllib.request\nport = int(sys.argv[1])\n\
+    url = f'http://127.0.0.1:{port}'\nopener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n";
+
 /// Runs a script with the port as its argument; what it asserts must hold.
-fn python(script: &str, port: u16) {
-    let Some(program) = ropewalk_testkit::require("python3") else { return };
-    let mut child = Command::new(program)
-        .args(["-", &port.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let prelude = "import sys, json, http.client, urllib.request\nport = int(sys.argv[1])\n\
-                   url = f'http://127.0.0.1:{port}'\nopener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n";
-    child.stdin.take().unwrap().write_all(format!("{prelude}{script}").as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn http(script: &str, port: u16) {
+    python(&format!("{PRELUDE}{script}"), &port.to_string());
 }
 
 #[test]
 fn a_connection_that_stays_open() {
     let server = Program::start(&["--listen", "tcp:0"], 1);
-    python(
+    http(
         r#"
 c = http.client.HTTPConnection('127.0.0.1', port, timeout=20)
 c.connect()
@@ -53,7 +43,7 @@ fn an_event_stream_and_where_to_go_on() {
     let folder = Folder::new();
     let log = folder.write("app.log", "one\ntwo\nthree\n");
     let server = Program::tail(&[&log]);
-    python(
+    http(
         r#"
 def events(since, count):
     request = urllib.request.Request(url + '/events', headers={'Last-Event-ID': since})
@@ -85,7 +75,7 @@ fn a_long_poll_answers_with_what_is_new() {
     let (server, mut input) = Program::tail_input(&[]);
     input.write_all(b"one\ntwo\n").unwrap();
     // Until both are there, each answer says where to go on.
-    python(
+    http(
         r#"
 seen, since = [], '0'
 while len(seen) < 2:

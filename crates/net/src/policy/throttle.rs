@@ -18,8 +18,10 @@ use ropewalk_reactor::{DelayedCall, Key, Reactor, Readiness, Time, WeakReactor};
 
 use super::Policy;
 
-/// What one connection takes out of a bucket at once, in bytes.
+/// What one connection takes out of a bucket at once, in bytes; a sixty-fourth of a second's worth, where that is more: the timer that
+/// wakes it for the next comes once in a millisecond at the most, and later on a busy machine.
 const QUANTUM: u64 = 16 * 1024;
+const QUANTA_PER_SECOND: u64 = 64;
 /// A connection does not wake up for less than this many bytes, or a quarter of a second's worth if that is less.
 const WORTHWHILE: u64 = 1024;
 /// How long one who was woken has before the next in line is.
@@ -144,6 +146,11 @@ impl Bucket {
         }
     }
 
+    /// What one connection takes at once.
+    fn quantum(&self) -> u64 {
+        QUANTUM.max(self.rate / QUANTA_PER_SECOND)
+    }
+
     fn level(&self, now: Time) -> u64 {
         let passed = now.since(self.filled.get());
         let more = passed.as_nanos().saturating_mul(u128::from(self.rate)) / 1_000_000_000;
@@ -262,7 +269,8 @@ impl Throttled {
         let now = reactor.now();
         let emptiest = buckets.iter().min_by_key(|bucket| bucket.level_for(*key, now));
         let Some(emptiest) = emptiest else { return transfer(wanted) };
-        let allowance = usize::try_from(emptiest.level_for(*key, now).min(QUANTUM)).unwrap_or(usize::MAX);
+        let allowance = emptiest.level_for(*key, now).min(emptiest.quantum());
+        let allowance = usize::try_from(allowance).unwrap_or(usize::MAX);
         if allowance == 0 {
             emptiest.stand(*key, readiness);
             return Err(io::ErrorKind::WouldBlock.into());
@@ -288,7 +296,9 @@ impl Layer for Throttled {
     }
 
     fn read(&mut self, below: &Below, into: &mut [u8]) -> io::Result<usize> {
-        self.pass(&self.read, into.len(), Readiness::READABLE, |room| below.read(&mut into[..room]))
+        // To the end: the peer's may have been told by the event whose bytes had to wait, and nobody would tell of it again.
+        let readiness = Readiness::READABLE.and(Readiness::READ_CLOSED);
+        self.pass(&self.read, into.len(), readiness, |room| below.read(&mut into[..room]))
     }
 
     fn write(&mut self, below: &Below, from: &[u8]) -> io::Result<usize> {

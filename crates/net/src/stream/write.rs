@@ -56,6 +56,7 @@ impl Future for Write<'_> {
             return Poll::Ready(Err(error.clone()));
         }
         let shared = &self.stream.shared;
+        shared.transport.send_early();
         ready!(shared.transport.poll_writable(context));
         Poll::Ready(shared.lost().map_or(Ok(()), |lost| Err(StreamError::Closed(lost))))
     }

@@ -134,6 +134,8 @@ pub(crate) struct Conn {
     sent: Cell<u64>,
     peer: Cell<Peer>,
     flags: Cell<u32>,
+    /// Bytes that were sent at once since the last flush.
+    direct: Cell<u32>,
 }
 
 #[derive(Default)]
@@ -184,6 +186,7 @@ impl Conn {
                 sent: Cell::new(0),
                 peer: Cell::new(Peer::new(peer)),
                 flags: Cell::new(uncounted | if connecting { flag::CONNECTING } else { 0 }),
+                direct: Cell::new(0),
             });
             made = Some(Rc::clone(&conn));
             conn

@@ -44,9 +44,10 @@ impl Default for TransportOptions {
 }
 
 impl Transport {
-    /// Queues bytes to be sent, in order. After [`Transport::lose_connection`] they are ignored.
+    /// Queues bytes to be sent, in order, or sends them at once where they are many and nothing waits in front. After
+    /// [`Transport::lose_connection`] they are ignored.
     pub fn write(&self, data: &[u8]) {
-        self.0.write_with(|out| out.extend_from_slice(data));
+        self.0.write(data);
     }
 
     /// Lets an encoder append to the output buffer itself. It must only append.
@@ -76,7 +77,8 @@ impl Transport {
         self.0.buffered_in_memory()
     }
 
-    /// Whether more waits to be sent than is good: a writer should wait (see [`Transport::poll_writable`]).
+    /// Whether more waits to be sent than is good, or as much was sent in this turn already: a writer should wait (see
+    /// [`Transport::poll_writable`]).
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.is_full()
@@ -102,8 +104,8 @@ impl Transport {
         }
     }
 
-    /// Registers who makes the data, to be paused at high water and resumed at low water. A second one is a mistake of the
-    /// program and replaces the first.
+    /// Registers who makes the data, to be paused at high water and resumed at low water: one that writes until
+    /// [`Transport::is_full`] is always told to go on. A second one is a mistake of the program and replaces the first.
     pub fn register_producer(&self, producer: Rc<dyn Producer>) {
         self.0.register_producer(producer);
     }
@@ -274,6 +276,11 @@ impl Transport {
     pub fn set_nodelay(&self, nodelay: bool) -> std::io::Result<()> {
         let unconnected = || Err(std::io::ErrorKind::NotConnected.into());
         self.0.with_socket(|socket| socket.set_nodelay(nodelay)).unwrap_or_else(unconnected)
+    }
+
+    /// Sends what waits for the end of the turn, if many connections wait for it already.
+    pub(crate) fn send_early(&self) {
+        self.0.send_early();
     }
 
     /// Reads by hand, for a protocol that has taken readiness over; see [`Transport::set_manual`]. `WouldBlock` means that

@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::proxy::proxy;
 use crate::support::{Ground, MS, SECOND, SOON, address, pattern, serve};
 use ropewalk::net::Port;
+use ropewalk::net::policy::{Rates, Throttle, apply};
 use ropewalk::reactor::Peer;
 use ropewalk::{Factory, Lost, Protocol, Simulation, Transport};
 
@@ -133,6 +135,54 @@ fn proxy_carries_both_directions_at_once() {
     }
     ground.advance(SECOND);
     assert!(received == data && *seen.data.borrow() == data);
+}
+
+/// 64 MiB each way at once, through a proxy that lets 8 MiB pass in a second: the rate is held, every byte arrives in its place, and
+/// what is in between never is more than a little.
+#[test]
+fn proxy_carries_a_lot_under_throttling_and_holds_little() {
+    const RATE: usize = 8 << 20;
+    const TOTAL: usize = 64 << 20;
+    const BROAD: usize = 256 * 1024;
+    let (simulation, seen) = (Simulation::new(1), Rc::<Seen>::default());
+    simulation.network().set_conditions(|conditions| {
+        conditions.latency = (Duration::ZERO, Duration::from_micros(100));
+        (conditions.window_bytes, conditions.segment_bytes_max) = (BROAD, BROAD);
+    });
+    // What has come is looked at piece by piece: it must begin where the last one ended.
+    let tape = pattern(BROAD).repeat(3);
+    let is_next = |piece: &[u8], at: usize| *piece == tape[at % BROAD..][..piece.len()];
+    let target = serve(&simulation, target(&seen));
+    let proxy = proxy(format!("tcp:{}", address(&target)).parse().unwrap());
+    let throttle = Throttle::new(simulation.reactor()).each(Rates::both(RATE as u64));
+    let ground = Ground { port: serve(&simulation, apply(throttle, proxy)), simulation };
+    let client = ground.connect();
+    let (mut asked, mut heard, mut answered, mut received, mut most) = (0, 0, 0, 0, 0);
+    let mut steps = 0;
+    while heard < TOTAL || received < TOTAL {
+        asked += client.write(&tape[asked % BROAD..][..BROAD.min(TOTAL - asked)]);
+        let transport = seen.transport();
+        while answered < TOTAL && !transport.is_full() {
+            let count = (BROAD / 8).min(TOTAL - answered);
+            transport.write(&tape[answered % BROAD..][..count]);
+            answered += count;
+        }
+        ground.advance(4 * MS);
+        let (data, taken) = (seen.data.take(), client.take());
+        assert!(is_next(&data, heard) && is_next(&taken, received));
+        (heard, received) = (heard + data.len(), received + taken.len());
+        let sent = transport.traffic().1 as usize;
+        most = most.max(asked - heard).max(sent - received);
+        steps += 1;
+    }
+    assert!(most <= PROXY_BYTES_MAX + 2 * BROAD, "{most} bytes were in between");
+    // The first second's worth is saved up; after that, the rate. It took as long as that takes, and not much longer.
+    let due = (TOTAL / RATE - 1) * 250;
+    assert!((due..due + due / 20).contains(&steps), "{steps} steps of 4 ms, {due} were due");
+    client.shutdown_write();
+    seen.transport().lose_connection();
+    ground.advance(SECOND);
+    assert_eq!((ground.sources(), ground.timers()), (2, 0), "only the listeners are left");
 }
 
 #[test]

@@ -4,6 +4,9 @@
 
 mod client;
 mod folder;
+mod foreign;
+pub mod protocols;
+mod server;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +18,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub use client::{Events, Reply, connect, exchange, get, read_reply};
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub use folder::Folder;
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub use foreign::{Talker, pipe, python};
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub use server::{Server, listen_tcp, listen_udp};
 
 /// No wait of a test is longer: a machine that is busy with other tests still answers in a fraction of it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

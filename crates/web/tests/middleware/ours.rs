@@ -48,54 +48,58 @@ fn an_incident_is_logged_with_the_id_of_its_request() {
     assert!(logged[0].contains(&format!("request={} ", &rest[..32])), "{logged:?} {answer}");
 }
 
+/// Routes that answer too late, each in its own way; what they hold is counted.
+fn slow_routes(probe: &Probe) -> Router {
+    let [first, second, third, fourth] = [(); 4].map(|()| probe.clone());
+    Router::new()
+        .get("/future", move |request: Request| {
+            let held = first.hold();
+            async move {
+                request.reactor().sleep(30 * SECOND).await;
+                drop(held);
+                "too late"
+            }
+        })
+        .get("/deferred", move |request: Request| {
+            let held = second.hold();
+            let (firing, deferred) =
+                ropewalk_reactor::Deferred::with_canceller(request.reactor(), move |_| drop(held));
+            request.reactor().call_later(30 * SECOND, move || {
+                // It fails, for nobody waits any more.
+                assert!(firing.callback("too late").is_err());
+            });
+            deferred
+        })
+        .get("/responder", |request: Request| {
+            let responder = request.responder();
+            request.reactor().call_later(6 * SECOND, move || {
+                responder.write("too late");
+                responder.finish();
+            });
+        })
+        .post("/body", move |request: Request| {
+            let held = third.hold();
+            async move {
+                let body = request.bytes().await;
+                drop(held);
+                body
+            }
+        })
+        .put("/put", move |request: Request| {
+            let held = fourth.hold();
+            async move {
+                request.reactor().sleep(30 * SECOND).await;
+                drop(held);
+                "too late"
+            }
+        })
+}
+
 #[test]
 fn a_late_handler_is_answered_for_and_cancelled() {
     for form in ["/future", "/deferred", "/responder", "/body", "/put"] {
         let probe = Probe::default();
-        let [first, second, third, fourth] = [(); 4].map(|()| probe.clone());
-        let router = Router::new()
-            .get("/future", move |request: Request| {
-                let held = first.hold();
-                async move {
-                    request.reactor().sleep(30 * SECOND).await;
-                    drop(held);
-                    "too late"
-                }
-            })
-            .get("/deferred", move |request: Request| {
-                let held = second.hold();
-                let (firing, deferred) =
-                    ropewalk_reactor::Deferred::with_canceller(request.reactor(), move |_| drop(held));
-                request.reactor().call_later(30 * SECOND, move || {
-                    // It fails, for nobody waits any more.
-                    assert!(firing.callback("too late").is_err());
-                });
-                deferred
-            })
-            .get("/responder", |request: Request| {
-                let responder = request.responder();
-                request.reactor().call_later(6 * SECOND, move || {
-                    responder.write("too late");
-                    responder.finish();
-                });
-            })
-            .post("/body", move |request: Request| {
-                let held = third.hold();
-                async move {
-                    let body = request.bytes().await;
-                    drop(held);
-                    body
-                }
-            })
-            .put("/put", move |request: Request| {
-                let held = fourth.hold();
-                async move {
-                    request.reactor().sleep(30 * SECOND).await;
-                    drop(held);
-                    "too late"
-                }
-            });
-        let ground = Ground::of(router.with(Timeout::new(5 * SECOND).status(504)));
+        let ground = Ground::of(slow_routes(&probe).with(Timeout::new(5 * SECOND).status(504)));
         let (method, length) = match form {
             "/body" => ("POST", "Content-Length: 5\r\n"),
             "/put" => ("PUT", ""),

@@ -12,9 +12,24 @@ use ropewalk_reactor::{Deadline, Readiness, Time};
 use super::{Conn, Outbox, flag};
 use crate::protocol::{Lost, Producer, Protocol};
 
+/// Writes of so many bytes need not wait for the flush: sending them costs less than a copy.
+const DIRECT_BYTES_MIN: usize = 16 * 1024;
+
 impl Conn {
+    pub(in crate::transport) fn write(&self, data: &[u8]) {
+        if data.len() < DIRECT_BYTES_MIN || self.is_write_over() {
+            return self.write_with(|out| out.extend_from_slice(data));
+        }
+        let count = self.send_directly(data);
+        if count < data.len() {
+            self.write_with(|out| out.extend_from_slice(&data[count..]));
+        } else {
+            self.settle_later();
+        }
+    }
+
     pub(in crate::transport) fn write_with(&self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.has(flag::CLOSED | flag::CLOSING | flag::ABORTING | flag::SHUT) {
+        if self.is_write_over() {
             return;
         }
         let mut output = self.output.take().unwrap_or_else(Outbox::take);
@@ -23,7 +38,7 @@ impl Conn {
     }
 
     pub(in crate::transport) fn write_shared(&self, data: &Rc<[u8]>) {
-        if self.has(flag::CLOSED | flag::CLOSING | flag::ABORTING | flag::SHUT) || data.is_empty() {
+        if self.is_write_over() || data.is_empty() {
             return;
         }
         let mut output = self.output.take();
@@ -49,6 +64,11 @@ impl Conn {
         let mut outbox = output.take().unwrap_or_else(Outbox::take);
         outbox.write_shared(data, sent);
         self.queued(outbox);
+    }
+
+    /// Whether what is written now goes nowhere.
+    fn is_write_over(&self) -> bool {
+        self.has(flag::CLOSED | flag::CLOSING | flag::ABORTING | flag::SHUT)
     }
 
     /// Puts a layer on the socket: what the protocol has handed back is the layer's first input, and what was written before

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use ropewalk_reactor::Readiness;
 use ropewalk_reactor::io::Socket;
 
-use super::{Conn, LINGER, Outbox, Pause, Sent, flag};
+use super::{Conn, LINGER, Outbox, Pause, Sent, flag, output};
 use crate::protocol::Lost;
+
+/// What is sent at once, without waiting for the flush, in one turn: as much as is read.
+const DIRECT_BYTES_PER_TURN: u32 = 256 * 1024;
 
 impl Conn {
     /// After a callback: sends, closes, shuts, goes on reading.
@@ -93,10 +96,13 @@ impl Conn {
     }
 
     pub(super) fn send(self: &Rc<Self>) {
+        // Said before it is tried: who has filled it up is told to go on only if he was told to stop.
+        self.hold_back();
+        self.direct.set(0);
         if self.has(flag::CONNECTING | flag::BLOCKED | flag::PENDING) {
-            return self.hold_back();
+            return;
         }
-        let Some(mut output) = self.output.take() else { return };
+        let Some(mut output) = self.output.take() else { return self.relieve() };
         match self.with_socket(|socket| send_through(&mut output, socket)) {
             Some(Sent::All(count)) => {
                 self.sent.set(self.sent.get() + count);
@@ -131,6 +137,49 @@ impl Conn {
         }
     }
 
+    /// Hands bytes to the system now, if nothing is in front of them; answers how many it took. A copy of many would cost more
+    /// than a call.
+    pub(super) fn send_directly(&self, data: &[u8]) -> usize {
+        let others = flag::BLOCKED | flag::CONNECTING | flag::LAYERED;
+        if self.direct.get() >= DIRECT_BYTES_PER_TURN || self.has(others) || self.has_output() {
+            return 0;
+        }
+        let count = match self.with_socket(|socket| socket.write(data)) {
+            Some(Ok(count)) => count,
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // The flush tries again.
+            Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => return 0,
+            Some(Err(error)) => {
+                self.abort(Lost::Broken(Arc::new(error)));
+                // For a writer that goes on until it is full: nothing that he writes from now on would make it so.
+                self.set(flag::FULL);
+                return 0;
+            }
+            None => return 0,
+        };
+        self.sent.set(self.sent.get() + count as u64);
+        let direct = self.direct.get().saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.direct.set(direct);
+        if u64::from(direct) >= self.origin.options.high_water_bytes as u64 {
+            // A writer that goes on until it is full must give way to others however much the peer takes.
+            self.set(flag::FULL);
+        }
+        if count < data.len() {
+            self.set(flag::BLOCKED);
+            self.stall_begins();
+        }
+        count
+    }
+
+    /// Sends what would wait for the end of the turn, if so many wait for that already that each more needs a buffer of its own.
+    pub(in crate::transport) fn send_early(self: &Rc<Self>) {
+        let crowded = self.origin.reactor.flushes_waiting() >= output::POOL_MAX;
+        let only_output = !self.has(flag::ABORTING | flag::CLOSING | flag::SHUT | flag::CLOSED | flag::FULL);
+        if crowded && only_output && self.has_output() {
+            self.send();
+        }
+    }
+
     /// What could not be sent waits; whether there is room for more is told.
     fn keep(&self, output: Box<Outbox>) {
         let low = output.len() <= self.origin.options.low_water_bytes as u64;
@@ -162,9 +211,12 @@ impl Conn {
         }
         self.clear(flag::FULL);
         self.wake_waiting();
+        let over = self.has(flag::CLOSING | flag::SHUT | flag::ABORTING | flag::CLOSED);
         let producer = self.if_rare(|rare| rare.producer.clone());
         if let Some(producer) = producer.flatten()
             && self.has(flag::HELD)
+            // What it makes now would go nowhere, and never fill anything.
+            && !over
         {
             self.clear(flag::HELD);
             producer.resume_producing();
