@@ -341,7 +341,7 @@ fn writes_of_every_size_arrive_in_order() {
 
 /// A peer that takes everything at once does not keep a writer from giving way to others.
 #[test]
-fn a_writer_is_full_after_one_high_water_mark_however_much_the_peer_takes() {
+fn a_writer_is_full_in_the_end_however_much_the_peer_takes() {
     everywhere(|ground| async move {
         static PIECE: [u8; 20_000] = [7; 20_000];
         let options = TransportOptions { high_water_bytes: 50_000, ..TransportOptions::default() };
@@ -352,8 +352,8 @@ fn a_writer_is_full_after_one_high_water_mark_however_much_the_peer_takes() {
             transport.write(&PIECE);
             pieces += 1;
         }
-        // As much sent at once, and, where that ended before, as much that waits.
-        assert!((3..=6).contains(&pieces), "{pieces}");
+        // So much is sent at once in a turn; where the peer takes less, a high-water mark waits.
+        assert!(pieces * PIECE.len() < 256 * 1024 + 50_000 + 2 * PIECE.len(), "{pieces}");
         ground.until("there is room again", || !transport.is_full()).await;
         if ground.kind != Kind::Simulated {
             // One that does not ask is sent so much at once; the rest waits.

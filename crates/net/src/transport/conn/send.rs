@@ -160,7 +160,7 @@ impl Conn {
         self.sent.set(self.sent.get() + count as u64);
         let direct = self.direct.get().saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         self.direct.set(direct);
-        if u64::from(direct) >= self.origin.options.high_water_bytes as u64 {
+        if direct >= DIRECT_BYTES_PER_TURN {
             // A writer that goes on until it is full must give way to others however much the peer takes.
             self.set(flag::FULL);
         }
