@@ -1,4 +1,4 @@
-//! Foreign programs that tests drive: curl, Node, ncat, Chromium, Python.
+//! Foreign programs that tests drive: curl, Node, ncat, Chromium, Python; and packages of Python's and Node's.
 //!
 //! Tests in files named `clients_*.rs` ask here for theirs; `cargo xtask clients` runs them and says which are missing. Nothing
 //! is started here.
@@ -40,6 +40,45 @@ pub fn require(name: &str) -> Option<PathBuf> {
         skip(name);
     }
     found
+}
+
+/// The folder where `.ci/packages` has put a package of Python's, for `PYTHONPATH`; `module` is the name it is imported by.
+/// Where it is missing the test is skipped, with a line on standard error.
+///
+/// ```no_run
+/// let (Some(python), Some(path)) = (ropewalk_testkit::require("python3"), ropewalk_testkit::python("requests")) else { return };
+/// std::process::Command::new(python).env("PYTHONPATH", path).args(["-c", "import requests"]);
+/// ```
+///
+/// # Panics
+/// If the package is missing and the environment says `ROPEWALK_REQUIRE_CLIENTS=1`.
+pub fn python(module: &str) -> Option<PathBuf> {
+    package(packages("python"), "", module)
+}
+
+/// The folder in which `node` finds a package of npm's: run it there, or name it by `NODE_PATH` with `node_modules` behind.
+/// Where it is missing the test is skipped, with a line on standard error.
+///
+/// # Panics
+/// If the package is missing and the environment says `ROPEWALK_REQUIRE_CLIENTS=1`.
+pub fn node(package_name: &str) -> Option<PathBuf> {
+    package(packages("node"), "node_modules", package_name)
+}
+
+/// Where `.ci/packages` installs: beside what is built, but in one place, wherever that is.
+fn packages(kind: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/foreign")).join(kind)
+}
+
+fn package(folder: PathBuf, below: &str, name: &str) -> Option<PathBuf> {
+    let place = folder.join(below).join(name);
+    if place.exists() || place.with_extension("py").exists() {
+        return Some(folder);
+    }
+    let required = std::env::var_os(REQUIRE).is_some_and(|value| value == "1");
+    assert!(!required, "missing: the package {name}, and {REQUIRE}=1 wants it; run .ci/packages");
+    skip(name);
+    None
 }
 
 #[allow(clippy::print_stderr, reason = "a skipped test must not look like one that ran")]

@@ -3,4 +3,4 @@
 
 mod foreign;
 
-pub use foreign::{program, require};
+pub use foreign::{node, program, python, require};
