@@ -36,6 +36,7 @@ pub use ropewalk_channel as channel;
 pub use ropewalk_net as net;
 pub use ropewalk_net::testing;
 pub use ropewalk_reactor as reactor;
+pub use ropewalk_store as store;
 pub use ropewalk_tail as tail;
 pub use ropewalk_web as web;
 pub use ropewalk_wire as wire;
