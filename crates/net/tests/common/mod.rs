@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ropewalk_net::testing::Bench;
 use ropewalk_net::{
     Address, ClientEndpoint, Factory, Lost, Port, Protocol, ServerEndpoint, ServerOptions, Transport,
     TransportOptions, connect, listen_with,
@@ -27,6 +28,8 @@ pub struct Ground {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     Simulated,
+    /// The network of [`Bench`], which delivers whole and in order.
+    Memory,
     Tcp,
     Unix(PathBuf),
     Abstract,
@@ -57,7 +60,7 @@ impl Ground {
 
     pub fn listen(&self, options: TransportOptions, factory: impl Factory) -> Port {
         let endpoint: ServerEndpoint = match &self.kind {
-            Kind::Simulated | Kind::Tcp => "tcp:0:interface=127.0.0.1".parse().unwrap(),
+            Kind::Simulated | Kind::Memory | Kind::Tcp => "tcp:0:interface=127.0.0.1".parse().unwrap(),
             Kind::Unix(folder) => {
                 let path = folder.join(format!("s{}", self.random(u64::MAX)));
                 format!("unix:{}", path.display()).parse().unwrap()
@@ -260,11 +263,12 @@ impl Protocol for Probe {
     }
 }
 
-/// Runs a check in the simulation with every seed, over TCP, and over UNIX sockets with a file and without.
+/// Runs a check in the simulation with every seed, in memory, over TCP, and over UNIX sockets with a file and without.
 pub fn everywhere<F: Future<Output = ()> + 'static>(check: impl Fn(Ground) -> F) {
     for seed in 0..SEEDS {
         simulated(seed, &check);
     }
+    memory(&check);
     real(Kind::Tcp, &check);
     let folder = std::env::temp_dir().join(format!(
         "ropewalk-net-{}-{:?}",
@@ -296,6 +300,17 @@ fn simulated<F: Future<Output = ()> + 'static>(seed: u64, check: &impl Fn(Ground
     simulation.reactor().spawn(async move { told.set(Some(task.await.is_ok())) });
     simulation.run_until(Duration::from_secs(600), || done.get().is_some());
     assert_eq!(done.get(), Some(true), "seed {seed}");
+}
+
+/// Runs a check over the transport in memory that users' tests stand on.
+fn memory<F: Future<Output = ()> + 'static>(check: &impl Fn(Ground) -> F) {
+    let bench = Bench::new();
+    // Where nothing takes time, a producer that never ends keeps the clock from moving.
+    bench.network().set_conditions(|conditions| {
+        conditions.latency = (Duration::from_micros(1), Duration::from_micros(1))
+    });
+    let ground = Ground::new(bench.reactor().clone(), Kind::Memory, 1);
+    bench.run(Duration::from_secs(600), check(ground));
 }
 
 /// Runs a check over the system's sockets.
