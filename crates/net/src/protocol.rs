@@ -38,7 +38,8 @@ pub trait Protocol: 'static {
         transport.lose_connection();
     }
 
-    /// The connection is gone; nothing is called after this.
+    /// The connection is gone; nothing is called after this. A protocol that has panicked is not called again, not even for this: it is
+    /// dropped, and its connection is broken off.
     fn connection_lost(&mut self, transport: &Transport, lost: &Lost) {
         let _ = (transport, lost);
     }

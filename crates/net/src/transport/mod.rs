@@ -78,7 +78,8 @@ impl Transport {
     }
 
     /// Whether more waits to be sent than is good, or as much was sent in this turn already: a writer should wait (see
-    /// [`Transport::poll_writable`]).
+    /// [`Transport::poll_writable`]). Never so once the connection is closing, when what is written is dropped: who writes until it is
+    /// full asks [`Transport::is_closing`] too.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.is_full()
@@ -133,7 +134,8 @@ impl Transport {
     }
 
     /// Hands back the tail of the bytes that `data_received` was given: they come again, first, after reading is resumed
-    /// or the protocol has switched. At most one read's worth can ever be outstanding.
+    /// or the protocol has switched. At most one read's worth can ever be outstanding. Pause reading with it: a protocol that only
+    /// waits for more gets the same bytes again at once, and for ever; keep those instead.
     pub fn unread(&self, data: &[u8]) {
         self.0.unread(data);
     }
