@@ -65,6 +65,11 @@ impl Child {
         Ok(Child { process, address })
     }
 
+    /// What it serves, without TLS.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     pub(crate) fn usage(&self) -> io::Result<Usage> {
         Usage::of(self.process.0.id())
     }

@@ -4,8 +4,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use crate::canned::{BODY, SERVER};
@@ -40,6 +41,13 @@ pub(crate) fn verify(address: SocketAddr) -> io::Result<()> {
     judge(&read_response(&mut stream)?)
 }
 
+/// Asks once for a page; the body of a 200.
+pub(crate) fn fetch(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = open(address, 0)?;
+    stream.write_all(request(path).as_bytes())?;
+    read_response(&mut stream)?.text().map(String::into_bytes)
+}
+
 fn judge(response: &Response) -> io::Result<()> {
     let head = response.head.to_ascii_lowercase();
     let has = |line: &str| head.lines().any(|present| present.starts_with(line));
@@ -65,7 +73,14 @@ pub(crate) fn open(address: SocketAddr, number: u32) -> io::Result<TcpStream> {
     let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2 + (number % 8) as u8), 0);
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &source)?;
-    connect(&socket, &address)?;
+    let start = Instant::now();
+    // Who has become another program since it said where it listens may not listen yet.
+    while let Err(error) = connect(&socket, &address) {
+        if error != Errno::CONNREFUSED || start.elapsed() > PATIENCE {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -74,19 +89,19 @@ pub(crate) fn open(address: SocketAddr, number: u32) -> io::Result<TcpStream> {
 }
 
 /// Byte by byte up to the end of the head, so that nothing behind it is swallowed; the body by its Content-Length.
-pub(crate) fn read_response(stream: &mut TcpStream) -> io::Result<Response> {
+pub(crate) fn read_response(stream: &mut impl Read) -> io::Result<Response> {
     let head = read_head(stream)?;
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
-    let mut body = vec![0; length.unwrap_or(0).min(1 << 20)];
+    let mut body = vec![0; length.unwrap_or(0).min(16 << 20)];
     stream.read_exact(&mut body)?;
     Ok(Response { head, body })
 }
 
 /// Only the head, for an answer that never ends.
-pub(crate) fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+pub(crate) fn read_head(stream: &mut impl Read) -> io::Result<String> {
     const HEAD_BYTES_MAX: usize = 8192;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

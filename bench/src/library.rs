@@ -3,6 +3,7 @@
 //! To add one: a function that works for the time it is told and returns its figures, and a line in `WORKS`. `measure` is the child's
 //! side: a line with milliseconds comes in, a slice goes out. The parent's side is `child::Worker`, called by `scenario::library`.
 
+pub(crate) mod agent;
 pub(crate) mod deferred;
 pub(crate) mod pool;
 pub(crate) mod timers;
@@ -21,6 +22,7 @@ pub(crate) enum Topic {
     Pool,
     Timers,
     Deferred,
+    Agent,
 }
 
 /// One contestant.
@@ -46,7 +48,7 @@ const fn work(
 }
 
 /// Everybody, in the order of the results.
-pub(crate) const WORKS: [Work; 10] = [
+pub(crate) const WORKS: [Work; 12] = [
     work(Topic::Pool, "tokio", "spawn_blocking on a runtime of one thread", pool::tokio),
     work(Topic::Pool, "ropewalk", "Reactor::defer_to_thread", pool::ropewalk),
     work(Topic::Timers, "tokio", "Box::pin(sleep(delay)), registered by one poll, dropped", timers::tokio),
@@ -60,6 +62,13 @@ pub(crate) const WORKS: [Work; 10] = [
         way: Some("owning"),
         ..work(Topic::Timers, "ropewalk", "the same with a call that owns something", timers::owning)
     },
+    work(
+        Topic::Agent,
+        "hyper",
+        "hyper-util's client with its pool, on a runtime of one thread",
+        agent::hyper,
+    ),
+    work(Topic::Agent, "ropewalk", "client::Agent", agent::ropewalk),
     through("tokio", "tasks", TASKS, Kind::TokioTasks, |length| timed(Kind::TokioTasks, length)),
     through("ropewalk", "tasks", TASKS, Kind::Tasks, |length| timed(Kind::Tasks, length)),
     through("tokio", "awaits", AWAITS, Kind::TokioAwaits, |length| timed(Kind::TokioAwaits, length)),
@@ -246,10 +255,11 @@ mod tests {
         assert_eq!(sum, Part { done: 2.0, seconds: 2.0, ..part(4.0, 0.25) });
     }
 
-    /// Every contestant really does what it says, for a moment.
+    /// Every contestant really does what it says, for a moment; but for timers, which are too many, and clients, which want the
+    /// program as their server.
     #[test]
     fn everybody_has_figures() {
-        for work in WORKS.iter().filter(|work| work.topic != Topic::Timers) {
+        for work in WORKS.iter().filter(|work| !matches!(work.topic, Topic::Timers | Topic::Agent)) {
             let slice = (work.run)(Duration::from_millis(1)).unwrap();
             assert!(slice.parts.iter().all(|part| part.done > 0.0 && part.seconds > 0.0), "{}", work.id());
         }

@@ -14,6 +14,7 @@ mod library;
 mod machine;
 mod report;
 mod scenario;
+mod secure;
 mod servers;
 mod suite;
 mod traffic;
@@ -106,6 +107,15 @@ struct ServeArgs {
     /// What to do with bytes, if this server speaks no protocol
     #[arg(long, value_enum, default_value_t)]
     way: servers::raw::Way,
+    /// What to serve, if this server has several pages
+    #[arg(long, value_enum, default_value_t)]
+    page: servers::Page,
+    /// Serve this folder, if this server can
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Speak TLS with cert.pem and key.pem of this folder, if this server can
+    #[arg(long, value_name = "FOLDER")]
+    tls: Option<PathBuf>,
     /// End with the process that started it
     #[arg(long, hide = true)]
     tied: bool,
@@ -155,8 +165,8 @@ fn serve(arguments: ServeArgs) -> std::io::Result<()> {
     settle(arguments.tied, &arguments.core)?;
     machine::raise_descriptor_limit();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
-    let ServeArgs { access_log, feed, database, way, .. } = arguments;
-    (server.run)(servers::Setup { address, access_log, feed, database, way })
+    let ServeArgs { access_log, feed, database, way, page, folder, tls, .. } = arguments;
+    (server.run)(servers::Setup { address, access_log, feed, database, way, page, folder, tls })
 }
 
 fn measure(arguments: &MeasureArgs) -> std::io::Result<()> {

@@ -4,10 +4,12 @@
 
 mod idle;
 mod library;
+mod pages;
 mod raw;
 mod requests;
 mod sse;
 mod ticker;
+mod tls;
 
 use std::io;
 
@@ -28,6 +30,16 @@ pub(crate) enum Scenario {
     Pipelined,
     /// Each server that has an access log, with and without it
     Log,
+    /// Hello in each way of a framework, JSON, a route among many: CPU time per request
+    Ways,
+    /// Files of three sizes, beside nginx: CPU time per request
+    Files,
+    /// Keep-alive connections over TLS: CPU time per request
+    Tls,
+    /// Connections that come, shake hands, ask once and go: CPU time per connection
+    Handshakes,
+    /// Memory per connection over TLS
+    TlsIdle,
     /// Memory per connection that has done one request and is silent
     Idle,
     /// One line to every viewer of an event stream: CPU time per delivery
@@ -36,6 +48,8 @@ pub(crate) enum Scenario {
     Echo,
     /// Bytes as fast as they go, without a protocol, to the server and from it: CPU time per MiB
     Stream,
+    /// An HTTP client with its pool: CPU time per request
+    Agent,
     /// Round trips through the thread pool, 64 at a time
     Pool,
     /// A million timers put in and cancelled: time and memory
@@ -51,7 +65,14 @@ impl Scenario {
     pub(crate) fn needs_wrk(self) -> bool {
         matches!(
             self,
-            Scenario::Hello | Scenario::Varied | Scenario::Pipelined | Scenario::Log | Scenario::Ticker
+            Scenario::Hello
+                | Scenario::Varied
+                | Scenario::Pipelined
+                | Scenario::Log
+                | Scenario::Ticker
+                | Scenario::Ways
+                | Scenario::Files
+                | Scenario::Tls
         )
     }
 
@@ -62,10 +83,16 @@ impl Scenario {
             Scenario::Varied => requests::varied(arguments),
             Scenario::Pipelined => requests::pipelined(arguments),
             Scenario::Log => requests::log(arguments),
+            Scenario::Ways => pages::ways(arguments),
+            Scenario::Files => pages::files(arguments),
+            Scenario::Tls => tls::requests(arguments),
+            Scenario::Handshakes => tls::handshakes(arguments),
+            Scenario::TlsIdle => tls::idle(arguments),
             Scenario::Idle => idle::run(arguments),
             Scenario::Sse => sse::run(arguments),
             Scenario::Echo => raw::echo(arguments),
             Scenario::Stream => raw::stream(arguments),
+            Scenario::Agent => library::agent(arguments),
             Scenario::Pool => library::pool(arguments),
             Scenario::Timers => library::timers(arguments),
             Scenario::Deferred => library::deferred(arguments),

@@ -9,19 +9,28 @@ mod bare;
 pub(crate) mod database;
 mod hyper;
 mod mio;
+mod nginx;
 pub(crate) mod raw;
 mod ropewalk;
 mod sse_mio;
+mod tls;
 mod tokio;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use raw::Way;
 
 /// What every request scenario is compared with.
 pub(crate) const BASE: &str = "mio";
+
+/// What TLS is compared with.
+pub(crate) const TLS_BASE: &str = "tls-tokio";
+
+/// What files are compared with.
+pub(crate) const FILES_BASE: &str = "nginx";
 
 /// What the broadcast is compared with.
 pub(crate) const BROADCAST_BASE: &str = "sse-mio";
@@ -44,9 +53,75 @@ pub(crate) struct Server {
     pub(crate) broadcast: Option<Trigger>,
     /// Whether it answers from a database (`Setup::database`) and knows how late its loop was.
     pub(crate) database: bool,
+    /// What it can serve instead of its plain hello.
+    pub(crate) pages: &'static [Page],
+    /// Whether it serves a folder (`Setup::folder`).
+    pub(crate) files: bool,
+    /// Whether it speaks TLS (`Setup::tls`).
+    pub(crate) tls: bool,
     /// Whether it speaks no protocol at all, and does with bytes what it is told (`Setup::way`).
     pub(crate) raw: bool,
     pub(crate) run: fn(Setup) -> io::Result<()>,
+}
+
+/// What a framework serves, and in which of its ways.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Page {
+    /// Hello, from a function on a router
+    #[default]
+    Hello,
+    /// Hello, from a tree of resources
+    Resource,
+    /// Hello, from an object made for each request
+    Handler,
+    /// Hello, from a function whose argument is taken out of the path by its type
+    Typed,
+    /// A record as JSON
+    Json,
+    /// A route with ten parameters among two hundred
+    Routes,
+}
+
+/// Routes of `Page::Routes`.
+pub(crate) const ROUTES: usize = 200;
+
+/// Parameters of each.
+pub(crate) const PARAMETERS: usize = 10;
+
+impl Page {
+    /// What is asked for.
+    pub(crate) fn path(self) -> String {
+        match self {
+            Page::Typed => "/hello/World".to_owned(),
+            Page::Json => "/json".to_owned(),
+            Page::Routes => {
+                let values: String = (0..PARAMETERS).map(|number| format!("/value{number}")).collect();
+                format!("/route{}{values}", ROUTES / 2)
+            }
+            Page::Hello | Page::Resource | Page::Handler => "/".to_owned(),
+        }
+    }
+}
+
+/// Each route of `Page::Routes`: all of them are alike but for their beginning.
+pub(crate) fn routes() -> impl Iterator<Item = String> {
+    let names: String = (0..PARAMETERS).map(|number| format!("/{{name{number}}}")).collect();
+    (0..ROUTES).map(move |number| format!("/route{number}{names}"))
+}
+
+/// What is served as JSON.
+#[derive(serde::Serialize)]
+pub(crate) struct Record {
+    id: u64,
+    title: &'static str,
+    tags: [&'static str; 3],
+    done: bool,
+}
+
+impl Record {
+    pub(crate) const fn new() -> Record {
+        Record { id: 7, title: "walk the rope", tags: ["rope", "walk", "sea"], done: false }
+    }
 }
 
 /// What makes a server send the next line to all its viewers.
@@ -69,6 +144,12 @@ pub(crate) struct Setup {
     pub(crate) database: Option<PathBuf>,
     /// What to do with bytes.
     pub(crate) way: Way,
+    /// What to serve.
+    pub(crate) page: Page,
+    /// Serve this folder.
+    pub(crate) folder: Option<PathBuf>,
+    /// Speak TLS, with `cert.pem` and `key.pem` of this folder.
+    pub(crate) tls: Option<PathBuf>,
 }
 
 impl Setup {
@@ -89,7 +170,19 @@ pub(crate) fn announce(address: SocketAddr) -> io::Result<()> {
 }
 
 const fn hello(name: &'static str, what: &'static str, run: fn(Setup) -> io::Result<()>) -> Server {
-    Server { name, what, hello: true, log: false, broadcast: None, database: false, raw: false, run }
+    Server {
+        name,
+        what,
+        hello: true,
+        log: false,
+        broadcast: None,
+        database: false,
+        pages: &[],
+        files: false,
+        tls: false,
+        raw: false,
+        run,
+    }
 }
 
 const fn raw(name: &'static str, what: &'static str, run: fn(Setup) -> io::Result<()>) -> Server {
@@ -97,18 +190,40 @@ const fn raw(name: &'static str, what: &'static str, run: fn(Setup) -> io::Resul
 }
 
 /// Everybody, in the order of the results.
-pub(crate) const SERVERS: [Server; 11] = [
+pub(crate) const SERVERS: [Server; 13] = [
     hello("mio", "a bare loop over mio, a ready-made answer", mio::run),
     hello("tokio", "a bare loop over tokio, one task per connection, the same answer", tokio::run),
     Server {
         log: true,
         broadcast: Some(Trigger::File),
         database: true,
+        pages: &[Page::Hello, Page::Resource, Page::Handler, Page::Typed, Page::Json, Page::Routes],
+        files: true,
+        tls: true,
         ..hello("ropewalk", "this project, with its router, limits and deadlines", ropewalk::run)
     },
-    hello("hyper", "hyper 1, HTTP/1.1, pipeline_flush on", hyper::run),
-    Server { database: true, ..hello("axum", "axum with its router", axum::run) },
-    hello("actix", "actix-web with its router, one worker", actix::run),
+    Server { pages: &[Page::Hello], ..hello("hyper", "hyper 1, HTTP/1.1, pipeline_flush on", hyper::run) },
+    Server {
+        database: true,
+        pages: &[Page::Hello, Page::Typed, Page::Json, Page::Routes],
+        files: true,
+        ..hello("axum", "axum with its router; files by tower-http", axum::run)
+    },
+    Server {
+        pages: &[Page::Hello, Page::Typed, Page::Json, Page::Routes],
+        ..hello("actix", "actix-web with its router, one worker", actix::run)
+    },
+    Server {
+        hello: false,
+        tls: true,
+        ..hello("tls-tokio", "a bare loop over tokio-rustls, the ready-made answer", tls::run)
+    },
+    Server {
+        hello: false,
+        files: true,
+        tls: true,
+        ..hello("nginx", "nginx, one process, sendfile, open files kept", nginx::run)
+    },
     Server {
         hello: false,
         broadcast: Some(Trigger::Request),

@@ -1,7 +1,6 @@
 //! The load of the request scenarios: the program `wrk`, one thread, bounded in time.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -49,14 +48,8 @@ impl Wrk {
         Ok(Wrk { pipelined: script("pipelined", pipelining())?, varied: script("varied", varying())? })
     }
 
-    /// Loads `address` for so many seconds; an answer that is not 2xx and a broken connection are errors.
-    pub(crate) fn run(
-        &self,
-        address: SocketAddr,
-        style: Style,
-        connections: u32,
-        seconds: u64,
-    ) -> io::Result<Load> {
+    /// Loads a URL for so many seconds; an answer that is not 2xx and a broken connection are errors.
+    pub(crate) fn run(&self, url: &str, style: Style, connections: u32, seconds: u64) -> io::Result<Load> {
         let mut command = Command::new("wrk");
         command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s")]);
         match style {
@@ -64,7 +57,7 @@ impl Wrk {
             Style::Varied => drop(command.arg("-s").arg(&self.varied)),
             Style::Pipelined => drop(command.arg("-s").arg(&self.pipelined)),
         }
-        let output = command.arg(format!("http://{address}/")).output()?;
+        let output = command.arg(url).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         parse(&text).map_err(|what| io::Error::other(format!("wrk: {what}\n{text}")))
     }

@@ -11,7 +11,7 @@ use super::progress;
 use crate::SuiteArgs;
 use crate::child::Worker;
 use crate::library::pool::{OUTSTANDING, THREADS};
-use crate::library::{Topic, WORKS, Work, deferred, timers};
+use crate::library::{Topic, WORKS, Work, agent, deferred, timers};
 use crate::report::{Section, Series, Unit};
 
 /// The whole of a slice goes to the second; a first one warms up.
@@ -105,6 +105,22 @@ pub(super) fn pool(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
         ));
     }
     Ok(Some(section))
+}
+
+/// A client with its pool, beside hyper's.
+pub(super) fn agent(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
+    const LIMIT: f64 = 1.0;
+    let contestants = measure(arguments, Topic::Agent, &[arguments.server_core])?;
+    let series: Vec<Series> =
+        contestants.into_iter().flat_map(|one| one.series).map(|(_, series)| series).collect();
+    let title = format!(
+        "agent: the client's CPU time, {} requests outstanding, connections kept",
+        agent::OUTSTANDING
+    );
+    let head = ("agent", title.as_str(), Unit::micro("request"));
+    let mut section = table(head, ("hyper", "ropewalk", LIMIT), &series);
+    section.call_base("hyper");
+    Ok((!series.is_empty()).then_some(section))
 }
 
 /// A table of three parts, each with its own base.

@@ -114,7 +114,7 @@ impl Contestant {
 
     fn slice(&mut self, wrk: &Wrk, style: Style, arguments: &SuiteArgs) -> io::Result<()> {
         let before = self.child.usage()?;
-        let load = wrk.run(self.child.address, style, arguments.connections, arguments.seconds)?;
+        let load = wrk.run(&self.child.url("/"), style, arguments.connections, arguments.seconds)?;
         let spent = self.child.usage()?.since(before);
         self.series.add(spent, load.requests as f64, load.per_second);
         Ok(())
@@ -124,7 +124,7 @@ impl Contestant {
 fn measure(arguments: &SuiteArgs, mut contestants: Vec<Contestant>, style: Style) -> io::Result<Vec<Series>> {
     let wrk = Wrk::find()?;
     for contestant in &contestants {
-        wrk.run(contestant.child.address, style, arguments.connections, WARM_UP_SECONDS)?;
+        wrk.run(&contestant.child.url("/"), style, arguments.connections, WARM_UP_SECONDS)?;
     }
     for round in 1..=arguments.rounds {
         for contestant in &mut contestants {

@@ -63,7 +63,7 @@ impl Contestant {
         if answer != database::first_answer(&file.0)? {
             return Err(io::Error::other(format!("{} answered {answer}", server.name)));
         }
-        wrk.run(child.address, Style::Single, arguments.connections, WARM_UP_SECONDS)?;
+        wrk.run(&child.url("/"), Style::Single, arguments.connections, WARM_UP_SECONDS)?;
         let contestant = Contestant {
             name: server.name,
             child,
@@ -78,7 +78,7 @@ impl Contestant {
         // What has come together since the last slice is not of this one.
         ask(&self.child, "/late")?;
         let before = self.child.usage()?;
-        let load = wrk.run(self.child.address, Style::Single, arguments.connections, arguments.seconds)?;
+        let load = wrk.run(&self.child.url("/"), Style::Single, arguments.connections, arguments.seconds)?;
         let spent = self.child.usage()?.since(before);
         self.series.add(spent, load.requests as f64, load.per_second);
         let late = ask(&self.child, "/late")?;

@@ -5,15 +5,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Router;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, SERVER};
 use axum::routing::get;
 use axum::serve::ListenerExt;
+use axum::{Json, Router};
 use tokio::net::TcpListener;
+use tower_http::services::ServeDir;
 
-use super::Setup;
 use super::database::{INTERVAL, Queries, Ticks};
+use super::{Page, Record, Setup, routes};
 use crate::canned;
 use crate::library::pool::THREADS;
 
@@ -27,10 +29,28 @@ pub(super) fn run(setup: Setup) -> io::Result<()> {
         });
         let router = match setup.database {
             Some(path) => database(path),
-            None => Router::new().route("/", get(hello)),
+            None => match &setup.folder {
+                Some(folder) => Router::new().fallback_service(ServeDir::new(folder)),
+                None => page(setup.page),
+            },
         };
         axum::serve(listener, router).await
     })
+}
+
+fn page(page: Page) -> Router {
+    match page {
+        Page::Typed => Router::new()
+            .route("/hello/{name}", get(|Path(name): Path<String>| async move { format!("Hello, {name}!") })),
+        Page::Json => Router::new().route("/json", get(|| async { Json(Record::new()) })),
+        Page::Routes => routes().fold(Router::new(), |router, route| router.route(&route, get(last))),
+        Page::Hello | Page::Resource | Page::Handler => Router::new().route("/", get(hello)),
+    }
+}
+
+/// The last of ten parameters.
+async fn last(Path(values): Path<Vec<(String, String)>>) -> String {
+    values.into_iter().next_back().map(|(_, value)| value).unwrap_or_default()
 }
 
 async fn hello() -> impl axum::response::IntoResponse {

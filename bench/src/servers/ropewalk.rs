@@ -10,16 +10,26 @@ use ropewalk_app::LogWriter;
 use ropewalk_net::{Address, ServerEndpoint, listen};
 use ropewalk_reactor::{LoopingCall, Reactor};
 use ropewalk_tail::{Tail, TailOptions};
-use ropewalk_web::{CombinedLog, Request, Router, Site};
+use ropewalk_web::extract::{Json, Path, typed};
+use ropewalk_web::handlers::{Call, RequestHandler, per_request};
+use ropewalk_web::resource::{Render, Resource, Tree};
+use ropewalk_web::{CombinedLog, Files, Outcome, Request, Router, Site};
 
 use super::database::{INTERVAL, Queries, Ticks};
-use super::{Setup, announce};
+use super::{Page, Record, Setup, announce, routes};
+use crate::canned;
 use crate::library::pool::THREADS;
 
 /// Answers hello, or streams the feed, until it is killed.
 pub(super) fn run(setup: Setup) -> io::Result<()> {
     let reactor = Reactor::new()?;
-    let endpoint = format!("tcp:{}:interface={}", setup.address.port(), setup.address.ip());
+    let (port, ip) = (setup.address.port(), setup.address.ip());
+    let endpoint = match setup.tls.as_deref().map(std::path::Path::display) {
+        Some(folder) => {
+            format!("ssl:{port}:privateKey={folder}/key.pem:certKey={folder}/cert.pem:interface={ip}")
+        }
+        None => format!("tcp:{port}:interface={ip}"),
+    };
     let endpoint: ServerEndpoint = endpoint.parse().map_err(io::Error::other)?;
     let mut site = match (&setup.feed, setup.database) {
         (_, Some(path)) => Site::new(database(&reactor, path)),
@@ -27,7 +37,10 @@ pub(super) fn run(setup: Setup) -> io::Result<()> {
             let options = TailOptions { sources: vec![feed.clone()], ..TailOptions::default() };
             Site::new(Tail::start(&reactor, options).map_err(io::Error::other)?.handler())
         }
-        (None, None) => Site::new(Router::new().get("/", |_| "Hello, World!")),
+        (None, None) => match &setup.folder {
+            Some(folder) => Site::new(Files::new(folder)?),
+            None => Site::new(page(setup.page)),
+        },
     };
     if let Some(path) = &setup.access_log {
         let log = LogWriter::file(path)?;
@@ -53,4 +66,35 @@ fn database(reactor: &Reactor, path: PathBuf) -> Router {
     Router::new()
         .get("/", move |request: Request| request.reactor().defer_to_thread(queries.next()))
         .get("/late", move |_| ticks.borrow_mut().take())
+}
+
+/// Hello in each of the ways, JSON, and many routes.
+fn page(page: Page) -> Router {
+    match page {
+        Page::Hello => Router::new().get("/", |_| canned::BODY),
+        Page::Resource => Router::new().mount("/", Tree::new().put_child("", Hello)),
+        Page::Handler => Router::new().any("/", per_request(|| Hello)),
+        Page::Typed => {
+            Router::new().get("/hello/{name}", typed(|Path(name): Path<String>| format!("Hello, {name}!")))
+        }
+        Page::Json => Router::new().get("/json", |_| Json(Record::new())),
+        Page::Routes => routes().fold(Router::new(), |router, route| {
+            router.get(&route, |request: Request| request.param("name9").unwrap_or_default())
+        }),
+    }
+}
+
+struct Hello;
+
+impl Resource for Hello {
+    async fn render_get(&self, _: Request) -> impl Render {
+        canned::BODY
+    }
+}
+
+impl RequestHandler for Hello {
+    async fn get(&mut self, call: &mut Call) -> Outcome<()> {
+        call.write(canned::BODY);
+        Ok(())
+    }
 }

@@ -1,0 +1,50 @@
+//! nginx, one process, with what it is known for: sendfile, tcp_nopush, open files kept. It serves a folder, and the same over TLS.
+//!
+//! This process becomes nginx, so that the account and the core are its own. The port is found by binding it for a moment.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::{Setup, announce};
+
+/// What to say where it is missing.
+const MISSING: &str =
+    "nginx is missing; get it with `apt-get install nginx-light`, or leave it out with --only";
+
+/// Serves the folder until it is killed.
+pub(super) fn run(setup: Setup) -> io::Result<()> {
+    let folder = setup.folder.ok_or_else(|| io::Error::other("nginx serves a folder"))?;
+    let listener = TcpListener::bind(setup.address)?;
+    let address = listener.local_addr()?;
+    let own = std::env::temp_dir().join(format!("ropewalk-bench-nginx-{}", std::process::id()));
+    std::fs::create_dir_all(&own)?;
+    let tls = setup.tls.as_deref().map(secure).unwrap_or_default();
+    let kind = if setup.tls.is_some() { " ssl" } else { "" };
+    let text = format!(
+        "daemon off;\nmaster_process off;\npid {own}/pid;\nerror_log {own}/error.log crit;\n\
+         events {{ worker_connections 19000; }}\n\
+         http {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  tcp_nodelay on;\n  keepalive_requests 1000000000;\n  \
+         open_file_cache max=1000 inactive=20s;\n  types {{ text/plain txt; }}\n  default_type text/plain;\n  \
+         client_body_temp_path {own}/body;\n  proxy_temp_path {own}/proxy;\n  fastcgi_temp_path {own}/fastcgi;\n  \
+         uwsgi_temp_path {own}/uwsgi;\n  scgi_temp_path {own}/scgi;\n  \
+         server {{ listen {address}{kind}; root {folder};{tls} }}\n}}\n",
+        own = own.display(),
+        folder = folder.display(),
+    );
+    let file = own.join("nginx.conf");
+    std::fs::write(&file, text)?;
+    drop(listener);
+    announce(address)?;
+    let error = Command::new("nginx").arg("-e").arg(own.join("error.log")).arg("-c").arg(file).exec();
+    Err(if error.kind() == io::ErrorKind::NotFound { io::Error::new(error.kind(), MISSING) } else { error })
+}
+
+fn secure(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        " ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache none; ssl_session_tickets on;"
+    )
+}
