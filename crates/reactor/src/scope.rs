@@ -70,8 +70,9 @@ impl Scope {
         let serial = self.inner.serial.get() + 1;
         self.inner.serial.set(serial);
         let membership = Membership { serial, inner: Rc::clone(&self.inner) };
+        let caught = Caught::new(name, future);
         let task = self.reactor.spawn_outcome(name, async move {
-            let outcome = Caught::new(name, future).await;
+            let outcome = caught.await;
             if let Err(failure) = &outcome {
                 membership.inner.fail(failure);
             }

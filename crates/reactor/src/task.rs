@@ -169,10 +169,12 @@ impl Reactor {
     ) -> Task<T> {
         let end = Rc::new(RefCell::new(End::Pending(None)));
         let promise = Promise(Rc::clone(&end));
-        let body: Body = Box::pin(async move {
-            let outcome = Caught::new(name, future).await;
-            promise.settle(outcome);
-        });
+        let caught = Caught::new(name, future);
+        let cell = self.spawn_body(name, Box::pin(async move { promise.settle(caught.await) }));
+        Task { cell, end }
+    }
+
+    fn spawn_body(&self, name: Name, body: Body) -> Rc<TaskCell> {
         let mut made = None;
         let key = self.add_source(|key| {
             let cell = Rc::new(TaskCell {
@@ -187,7 +189,7 @@ impl Reactor {
             cell
         });
         self.wake(key);
-        Task { cell: made.expect("add_source calls its argument"), end }
+        made.expect("add_source calls its argument")
     }
 
     /// Any future as a deferred; it begins to run at once. Cancelling the deferred drops the future.
@@ -196,6 +198,8 @@ impl Reactor {
     where
         F: Future<Output = Outcome<T>> + 'static,
     {
+        let name = Name::here();
+        let caught = Caught::new(name, future);
         let slot: Rc<RefCell<Option<Rc<TaskCell>>>> = Rc::default();
         let cancelled = Rc::clone(&slot);
         let (firing, deferred) = Deferred::with_canceller(self, move |_| {
@@ -203,18 +207,18 @@ impl Reactor {
                 abort(&cell);
             }
         });
-        let name = Name::here();
-        let task = self.spawn_named(name, async move {
-            let outcome = Caught::new(name, future).await;
+        let body = Box::pin(async move {
+            let outcome = caught.await;
             // It fails only if the deferred was cancelled meanwhile, and then nobody wants the value.
             let _ = firing.fire(outcome);
         });
-        *slot.borrow_mut() = Some(task.cell);
+        *slot.borrow_mut() = Some(self.spawn_body(name, body));
         deferred
     }
 }
 
-/// A future whose panic is a failure, and reported under its name.
+/// A future whose panic is a failure, and reported under its name. It is put where it stays before it goes anywhere else: a
+/// future may be kilobytes, and each function that hands it on would copy it.
 pub(crate) struct Caught<F>(Name, Pin<Box<F>>);
 
 impl<F> Caught<F> {

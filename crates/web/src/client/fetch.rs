@@ -2,6 +2,7 @@
 //! redirect. A future; dropping it gives up at whatever stage it is.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ impl Course {
 
     pub(super) async fn run(self) -> Outcome<Response> {
         let (reactor, total) = (self.agent.reactor().clone(), self.total.map(|(_, limit)| limit));
-        within(&reactor, total, Phase::Total, self.follow()).await?
+        // Pinned here: what is handed on by value is kept twice in the future of the function that it is handed to.
+        within(&reactor, total, Phase::Total, pin!(self.follow())).await?
     }
 
     /// From hop to hop.
@@ -125,12 +127,13 @@ impl Course {
     ) -> Outcome<(Result<(Handle, Box<Answered>), (ClientError, Fate)>, bool)> {
         let (agent, plan) = (&self.agent, &mut self.plan);
         let checkout = agent.pool.checkout(key.clone(), want);
-        let grant = within(agent.reactor(), plan.deadlines.queue, Phase::Queue, checkout).await??;
+        let grant = within(agent.reactor(), plan.deadlines.queue, Phase::Queue, pin!(checkout)).await??;
         let lease = match grant {
             Grant::Kept(lease) => lease,
             Grant::Make(slot) => {
                 let way = Way { agent, origin: plan.url.origin(), proxy, deadlines: &plan.deadlines };
-                way.open(slot, want).await?
+                // Rare and large: it would make every request's future as large.
+                Box::pin(way.open(slot, want)).await?
             }
         };
         let (kept, length) = (lease.is_kept(), plan.length());
