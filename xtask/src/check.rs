@@ -33,7 +33,8 @@ const STEPS: [Step; 6] = [
 ];
 
 /// The features that are off by default: the package that has the code, the feature, and the test file that needs it.
-const FEATURES: [(&str, &str, &str); 1] = [("ropewalk-reactor", "tokio", "beside")];
+const FEATURES: [(&str, &str, &str); 2] =
+    [("ropewalk-reactor", "tokio", "beside"), ("ropewalk-web", "tower", "tower")];
 
 const TESTS: &str = "cargo test --workspace";
 

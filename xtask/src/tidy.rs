@@ -1,11 +1,12 @@
 //! `cargo xtask tidy`: the house rules that neither rustfmt nor clippy knows.
 //!
 //! This module walks the workspace and prints what the rules find; the rules themselves are functions from text to findings
-//! and stand below: `file` for one Rust source, `function` for lengths, `manifest` and `floor` for Cargo's manifests.
+//! and stand below: `file` for one Rust source, `function` for lengths, `manifest` and `floor` for Cargo's manifests, `link` for pages.
 
 mod file;
 mod floor;
 mod function;
+mod link;
 mod manifest;
 mod mask;
 
@@ -77,6 +78,14 @@ fn walk(root: &Path, report: &mut Report) -> io::Result<()> {
 
     read(root, "Cargo.toml", report, manifest::root_findings)?;
     read(root, "ARCHITECTURE.md", report, architecture_findings)?;
+    for page in pages(root)? {
+        let place = page.strip_prefix(root).unwrap_or(&page).to_owned();
+        let linked = |path: &Path| {
+            let path = root.join(path);
+            path.exists().then(|| fs::read_to_string(&path).ok())
+        };
+        read(root, &place, report, |text| link::findings(&place, text, linked))?;
+    }
     crates.push(root.join("xtask"));
     for package in crates {
         let place = package.strip_prefix(root).unwrap_or(&package).join("Cargo.toml");
@@ -117,6 +126,21 @@ fn architecture_findings(text: &str) -> Vec<Finding> {
         lines,
         format!("{lines} lines, at most {ARCHITECTURE_LINES_MAX}: move detail to module heads"),
     )]
+}
+
+/// What is written for people: beside the workspace's manifest, and in its `docs`.
+fn pages(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in [root.to_owned(), root.join("docs")] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn subfolders(folder: &Path) -> io::Result<Vec<PathBuf>> {

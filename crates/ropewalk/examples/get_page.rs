@@ -1,10 +1,10 @@
 //! Gets pages: all at once, over a few connections that are kept, each shown as it comes in.
 //!
-//! Run `cargo run --example get_page -- http://example.org/ http://example.com/`. It shows the status of each page, its size and its
+//! Run `cargo run --example get_page -- https://example.org/ http://example.com/`. It shows the status of each page, its size and its
 //! title, in the order in which they come, and how many connections it took:
 //! ```text
-//! 200     513 bytes  http://example.org/  "Example Domain"
-//! 404      38 bytes  http://example.org/nothing  no title
+//! 200     513 bytes  https://example.org/  "Example Domain"
+//! 404      38 bytes  https://example.org/nothing  no title
 //! failed: http://nowhere.example/: nowhere.example: failed to lookup address information: Name or service not known
 //! 3 pages over 2 connections
 //! ```
@@ -64,7 +64,7 @@ pub async fn get_all(
 fn main() -> ExitCode {
     let urls: Vec<String> = std::env::args().skip(1).collect();
     if urls.is_empty() {
-        eprintln!("get_page: give it URLs, as in: get_page http://example.org/");
+        eprintln!("get_page: give it URLs, as in: get_page https://example.org/");
         return ExitCode::FAILURE;
     }
     let outcome = react(|reactor| async move {

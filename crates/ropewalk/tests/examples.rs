@@ -31,6 +31,7 @@ examples! {
     "../examples/slow_handler.rs" slow_handler,
     "../examples/static_site.rs" static_site,
     "../examples/testing.rs" testing,
+    "../examples/testing_site.rs" testing_site,
     "../examples/threads.rs" threads,
     "../examples/timer.rs" timer,
     "../examples/tornado_handlers.rs" tornado_handlers,

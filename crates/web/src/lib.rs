@@ -53,6 +53,9 @@ mod response;
 mod router;
 mod server;
 mod site;
+pub mod testing;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use access::{AccessObserver, AccessRecord, CombinedLog, STATUS_CLIENT_GONE};
 pub use answer::{Answer, IntoAnswer, IntoResponse, marker};

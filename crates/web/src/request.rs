@@ -293,6 +293,21 @@ impl Request {
         Poll::Pending
     }
 
+    /// Whether the request has a body: one of which there is a byte to come, or perhaps one.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        let inbound = self.exchange.inbound.borrow();
+        inbound.open || !inbound.pieces.is_empty() || inbound.error.is_some()
+    }
+
+    /// How many bytes the body has in all, if the client has said so, and they are not unpacked on their way here.
+    #[must_use]
+    pub fn body_length(&self) -> Option<u64> {
+        let unpacked = self.exchange.if_rare(|rare| rare.decoder.as_ref().map(|_| ())).is_some();
+        let length = self.header("content-length").filter(|_| !unpacked)?;
+        length.trim().parse().ok()
+    }
+
     /// The whole body.
     ///
     /// # Errors

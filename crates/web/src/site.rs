@@ -66,6 +66,12 @@ struct CommonFields {
     status_line: usize,
 }
 
+impl<H: Handler> From<H> for Site {
+    fn from(handler: H) -> Site {
+        Site::new(handler)
+    }
+}
+
 impl Site {
     /// A site with the default limits.
     pub fn new(handler: impl Handler) -> Site {

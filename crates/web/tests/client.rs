@@ -2,6 +2,9 @@
 //! script, the hostile ones among them.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
+// Certificates are made in one place.
+#[path = "../../net/tests/authority/mod.rs"]
+mod authority;
 #[path = "client/basics.rs"]
 mod basics;
 #[path = "client/cancelling.rs"]
@@ -20,3 +23,5 @@ mod proxies;
 mod redirects;
 #[path = "client/reuse.rs"]
 mod reuse;
+#[path = "client/tls.rs"]
+mod tls;

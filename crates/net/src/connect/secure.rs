@@ -71,11 +71,7 @@ async fn client(reactor: &Reactor, files: &ClientFiles) -> Outcome<TlsClient> {
 /// A failed handshake as an attempt like every other. What is no error of the system's stays as it is: a factory's panic.
 fn explain(host: &str, transport: &Transport, failure: Failure) -> Failure {
     let Some(error) = failure.check::<io::Error>() else { return failure };
-    let error = match TlsError::of(error) {
-        Some(cause) => cause.clone().into_io(),
-        None => io::Error::new(error.kind(), error.to_string()),
-    };
-    let attempt = FailedAttempt { address: transport.peer(), error: Arc::new(error) };
+    let attempt = FailedAttempt { address: transport.peer(), error: Arc::new(TlsError::again(error)) };
     ConnectError::all_failed(host, vec![attempt]).into()
 }
 

@@ -1,5 +1,6 @@
-//! The few parts of an X.509 certificate that rustls and webpki do not tell: until when it holds, and its key also where webpki
-//! reads no further (version 1, as `openssl x509 -req` makes them). It verifies nothing and reads only files of one's own.
+//! The few parts of an X.509 certificate that rustls and webpki do not tell: until when it holds, whom it is for, and its key also where
+//! webpki reads no further (version 1, as `openssl x509 -req` makes them). It verifies nothing: it reads files of one's own, and what peers
+//! have shown whose certificates were verified before.
 
 /// What is read out of a certificate.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,12 +10,19 @@ pub(super) struct Outline<'a> {
     pub(super) not_after: i64,
     /// The SubjectPublicKeyInfo, with its own tag and length.
     pub(super) key: &'a [u8],
+    /// The content of the subject.
+    pub(super) subject: &'a [u8],
+    /// What holds the extensions, if there are any.
+    pub(super) extensions: Option<&'a [u8]>,
 }
 
 const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
+const EXTENSIONS: u8 = 0xa3;
 const VERSION: u8 = 0xa0;
 
 /// Reads the outline; `None` if this is no certificate. RFC 5280 section 4.1 gives the order of the fields.
@@ -31,16 +39,22 @@ pub(super) fn outline(certificate: &[u8]) -> Option<Outline<'_>> {
     let mut validity = fields.open(SEQUENCE)?;
     let not_before = validity.time()?;
     let not_after = validity.time()?;
-    fields.open(SEQUENCE)?; // subject
+    let subject = fields.open(SEQUENCE)?.0;
     let (tag, key, _) = fields.next()?;
-    (tag == SEQUENCE).then_some(Outline { not_before, not_after, key })
+    let mut extensions = None;
+    while let Some((tag, _, content)) = fields.next() {
+        if tag == EXTENSIONS {
+            extensions = Some(content);
+        }
+    }
+    (tag == SEQUENCE).then_some(Outline { not_before, not_after, key, subject, extensions })
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// The next element: its tag, all of it, and its content.
-    fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (length, rest) = match first {
@@ -57,7 +71,7 @@ impl<'a> Reader<'a> {
         Some((tag, all, content))
     }
 
-    fn open(&mut self, wanted: u8) -> Option<Reader<'a>> {
+    pub(super) fn open(&mut self, wanted: u8) -> Option<Reader<'a>> {
         let (tag, _, content) = self.next()?;
         (tag == wanted).then_some(Reader(content))
     }

@@ -5,6 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
+
 use super::der;
 
 /// What is wrong. Of connections it is inside of an [`io::Error`] of the kind `InvalidData`; see [`TlsError::of`].
@@ -76,6 +79,14 @@ impl TlsError {
         TlsError::Unusable { what: what.to_string(), why: why.to_string() }
     }
 
+    /// The same error once more; the cause keeps its kind, and what it is.
+    pub(crate) fn again(error: &io::Error) -> io::Error {
+        match TlsError::of(error) {
+            Some(cause) => cause.clone().into_io(),
+            None => io::Error::new(error.kind(), error.to_string()),
+        }
+    }
+
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match &self {
             TlsError::Certificate(_) | TlsError::Alert(_) | TlsError::Protocol(_) => {
@@ -90,12 +101,51 @@ impl TlsError {
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> TlsError {
         match error {
-            rustls::Error::InvalidCertificate(why) => TlsError::Certificate(why.to_string()),
+            rustls::Error::InvalidCertificate(why) => TlsError::Certificate(explain(&why)),
             rustls::Error::NoCertificatesPresented => TlsError::Certificate("it has shown none".to_owned()),
+            rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => TlsError::Alert(
+                "CertificateRequired: it wants a certificate of this side; give an identity".to_owned(),
+            ),
             rustls::Error::AlertReceived(alert) => TlsError::Alert(format!("{alert:?}")),
             other => TlsError::Protocol(other.to_string()),
         }
     }
+}
+
+/// What is wrong with a peer's certificate, and who can do what about it.
+fn explain(why: &CertificateError) -> String {
+    let date = |time: &UnixTime| der::date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    match why {
+        CertificateError::UnknownIssuer => {
+            "its issuer is unknown (UnknownIssuer); if it is to be believed, name the issuer's certificate as a \
+             root, or pin the key"
+                .to_owned()
+        }
+        CertificateError::BadSignature => {
+            "it was not signed by the root that has its issuer's name (BadSignature); if that was renewed, read the new one"
+                .to_owned()
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("it has expired on {}; its owner has to renew it", date(not_after))
+        }
+        CertificateError::Expired => "it has expired; its owner has to renew it".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("it is valid from {} on; look whether this machine's clock is right", date(not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
+            let expected = expected.to_str();
+            format!("it is for {names}, and not for {expected}; connect to a name that it has")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `DnsName("localhost")` as rustls writes it, without its kind.
+fn bare(name: &str) -> &str {
+    let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    inside.trim_matches('"')
 }
 
 impl fmt::Display for TlsError {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ropewalk_reactor::io::{Below, Layer};
-use ropewalk_reactor::{DelayedCall, Key, Name, Reactor, Readiness, WeakReactor};
+use ropewalk_reactor::{DelayedCall, Failure, Firing, Key, Name, Reactor, Readiness, WeakReactor};
 use rustls::HandshakeKind;
 
 use super::error::TlsError;
@@ -78,6 +78,16 @@ struct Opening {
     awaited: bool,
     /// It was told to the counters how it ended.
     counted: bool,
+    /// Who hears that it is done, or why it will not be.
+    told: Option<Firing<()>>,
+}
+
+impl Opening {
+    fn fail(&mut self, error: &io::Error) {
+        if let Some(told) = self.told.take() {
+            let _ = told.errback(Failure::new(TlsError::again(error)));
+        }
+    }
 }
 
 /// TLS on one connection.
@@ -146,7 +156,8 @@ impl TlsLayer {
         let mut held = Vec::new();
         // A client speaks first. It can only fail with bytes from the peer.
         let _ = session.process(&mut [], &mut |_| {}, &mut held);
-        let opening = Opening { limit, timer: None, over: Rc::default(), awaited: false, counted: false };
+        let opening =
+            Opening { limit, timer: None, over: Rc::default(), awaited: false, counted: false, told: None };
         TlsLayer {
             session,
             counters,
@@ -188,6 +199,13 @@ impl TlsLayer {
         }
     }
 
+    /// This one is fired when the handshake is done, or has failed.
+    pub(super) fn tell(&mut self, told: Firing<()>) {
+        if let Some(opening) = &mut self.opening {
+            opening.told = Some(told);
+        }
+    }
+
     /// The protocol is in its place: what has come goes on to it.
     pub(super) fn release(&mut self) {
         if std::mem::take(&mut self.waiting) {
@@ -220,10 +238,11 @@ impl TlsLayer {
     }
 
     /// Nothing goes on after this.
-    fn refuse(&mut self, below: &Below, error: &dyn std::fmt::Display) {
+    fn refuse(&mut self, below: &Below, error: &io::Error) {
         self.failed = true;
         if let Some(opening) = &mut self.opening {
             opening.counted = true;
+            opening.fail(error);
             count(&self.counters.failed);
             let peer = below.socket().peer_address().map_or_else(|_| String::new(), |peer| peer.to_string());
             tracing::debug!(peer, "a handshake has failed: {error}");
@@ -231,10 +250,11 @@ impl TlsLayer {
     }
 
     fn fail(&mut self, below: &Below, error: TlsError) -> io::Error {
+        let error = error.into_io();
         self.refuse(below, &error);
         // The alert, if there is room for it; nobody waits for that.
         let _ = self.flush_held(below);
-        error.into_io()
+        error
     }
 
     /// Reads and works through what is there, until something plain came of it or there is no more.
@@ -271,7 +291,12 @@ impl TlsLayer {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Drained::Yes),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if let Some(opening) = &mut self.opening {
+                        opening.fail(&error);
+                    }
+                    return Err(error);
+                }
             };
             *used += count;
             let opening = self.opening.is_some();
@@ -314,7 +339,11 @@ impl TlsLayer {
     }
 
     fn establish(&mut self) {
-        let Some(opening) = self.opening.take() else { return };
+        let Some(mut opening) = self.opening.take() else { return };
+        if let Some(told) = opening.told.take() {
+            // Who has given up does not mind.
+            let _ = told.callback(());
+        }
         if let Some(timer) = &opening.timer {
             // It may have rung in this very turn.
             let _ = timer.cancel();

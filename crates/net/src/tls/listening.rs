@@ -184,13 +184,7 @@ impl Protocol for Handshake {
 
     fn connection_lost(&mut self, _transport: &Transport, lost: &Lost) {
         let error = match lost {
-            Lost::Broken(error) => {
-                // The cause keeps its kind, and what it is.
-                match super::TlsError::of(error) {
-                    Some(cause) => cause.clone().into_io(),
-                    None => std::io::Error::new(error.kind(), error.to_string()),
-                }
-            }
+            Lost::Broken(error) => super::TlsError::again(error),
             lost => std::io::Error::new(std::io::ErrorKind::ConnectionAborted, lost.to_string()),
         };
         tell(self.told.take(), Err(error));

@@ -24,6 +24,7 @@ mod names;
 mod server;
 mod session;
 mod starting;
+mod subject;
 mod verify;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use layer::TlsLayer;
 pub(crate) use listening::Outgoing;
 pub use server::{ClientAuth, TlsServer, TlsServerOptions};
 pub use starting::TlsSide;
+pub use subject::Subject;
 pub use verify::Pin;
 
 use layer::Counters;

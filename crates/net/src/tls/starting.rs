@@ -1,6 +1,8 @@
 //! TLS on a connection that runs already (STARTTLS), and what a transport or a stream tells of its TLS. The layer itself is in
 //! `layer`.
 
+use ropewalk_reactor::{Deferred, Failure};
+
 use super::TlsInfo;
 use super::client::TlsClient;
 use super::error::TlsError;
@@ -62,6 +64,40 @@ impl Transport {
         self.unread(rest);
         self.push_layer(Box::new(layer));
         Ok(())
+    }
+
+    /// Begins TLS as [`Transport::start_tls`] does, and fires when the handshake is done: then the peer is who it should be.
+    /// For those who must know that before they go on. The protocol is not told, and may be given bytes of the peer's
+    /// before this has fired, if the peer speaks at once. Dropping the deferred changes nothing.
+    ///
+    /// ```
+    /// use ropewalk_net::Transport;
+    /// use ropewalk_net::tls::{TlsClient, TlsSide};
+    /// use ropewalk_reactor::Outcome;
+    ///
+    /// async fn protect(transport: &Transport, tls: &TlsClient) -> Outcome<String> {
+    ///     transport.handshake(TlsSide::Client(tls, "mail.example"), b"").await?;
+    ///     Ok(transport.tls().map_or_else(String::new, |tls| tls.cipher))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// An [`io::Error`](std::io::Error): with a [`TlsError`] inside where TLS has refused or was refused, see [`TlsError::of`]; of the kind
+    /// `TimedOut` where it took too long; else that of the connection. The connection is lost then. One that this side breaks
+    /// off meanwhile is [`Abandoned`](ropewalk_reactor::failure::Abandoned).
+    pub fn handshake(&self, side: TlsSide<'_>, rest: &[u8]) -> Deferred<()> {
+        let (told, handshake) = Deferred::new(self.reactor());
+        match side.layer() {
+            Ok(mut layer) => {
+                layer.tell(told);
+                self.unread(rest);
+                self.push_layer(Box::new(layer));
+            }
+            Err(error) => {
+                let _ = told.errback(Failure::new(error.into_io()));
+            }
+        }
+        handshake
     }
 
     /// What was agreed upon with the peer: `None` before the handshake is done, and on connections without TLS.

@@ -4,15 +4,17 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use ropewalk_net::tls::TlsClient;
 use ropewalk_reactor::Reactor;
 
-use super::connector::{Connector, Plain};
+use super::connector::Connector;
 use super::cookies::Cookies;
 use super::error::ClientError;
 use super::options::{ClientLimits, Deadlines, PoolLimits, Redirects};
 use super::pool::{AgentStatistics, Pool};
 use super::proxy::Proxy;
 use super::request::{Payload, Plan, RequestBuilder};
+use super::tls::Tls;
 use super::url::Url;
 
 /// A client for HTTP. A cheap clone: all clones share connections.
@@ -62,12 +64,12 @@ pub(super) struct Settings {
 }
 
 impl Agent {
-    /// An agent with the usual limits: no proxy, no cookies, TCP only.
+    /// An agent with the usual limits: no proxy, no cookies; for `https`, the roots of the system.
     #[must_use]
     pub fn new(reactor: &Reactor) -> Agent {
         let settings = Settings {
             reactor: reactor.clone(),
-            connector: Rc::new(Plain),
+            connector: Rc::new(Tls::platform()),
             proxy: None,
             cookies: None,
             limits: ClientLimits::default(),
@@ -78,7 +80,25 @@ impl Agent {
         Agent { settings: Rc::new(settings), pool: Pool::new(PoolLimits::default()) }
     }
 
-    /// The same with connections made by this: TLS, UNIX sockets. It has connections of its own from then on.
+    /// The same with TLS of its own: other roots, pins, a certificate to show. It has connections of its own from then on.
+    ///
+    /// ```
+    /// use ropewalk_net::tls::{Identity, TlsClient, TlsClientOptions};
+    /// use ropewalk_web::client::{Agent, Tls};
+    ///
+    /// # fn agent(reactor: &ropewalk_reactor::Reactor) -> Result<Agent, ropewalk_net::tls::TlsError> {
+    /// let identity = Some(Identity::files("me.pem", "me.key"));
+    /// let tls = TlsClient::new(TlsClientOptions { identity, ..Tls::options() })?;
+    /// let agent = Agent::new(reactor).with_tls(tls);
+    /// # Ok(agent)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_tls(self, tls: TlsClient) -> Agent {
+        self.with_connector(Tls::with(tls))
+    }
+
+    /// The same with connections made by this: UNIX sockets, another TLS. It has connections of its own from then on.
     #[must_use]
     pub fn with_connector(self, connector: impl Connector) -> Agent {
         self.change(|settings| settings.connector = Rc::new(connector)).apart()

@@ -1,5 +1,5 @@
-//! The seam to the transports: how an agent comes to a connection, and how it becomes a secure one. TLS is joined here; the agent
-//! knows nothing of it but this trait.
+//! The seam to the transports: how an agent comes to a connection, and how it becomes a secure one. The agent knows nothing of TLS
+//! but this trait; what it does unless told otherwise is in `tls`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,8 +8,10 @@ use ropewalk_net::{ClientEndpoint, ConnectOptions, Factory, Transport, connect_w
 use ropewalk_reactor::{Deferred, Reactor, deferred};
 
 use super::error::ClientError;
+use super::tls::Tls;
 
-/// Makes connections for an [`Agent`](super::Agent). Both methods have a default: TCP, and no TLS.
+/// Makes connections for an [`Agent`](super::Agent). All methods have a default: TCP, and TLS that believes whom
+/// the system believes. One that wants other roots keeps a [`Tls`] and hands [`Connector::secure`] on to it.
 ///
 /// A connector of one's own may connect elsewhere than the URL says, to a UNIX socket for instance:
 /// ```
@@ -50,20 +52,27 @@ pub trait Connector: 'static {
 
     /// Whether [`Connector::secure`] can do it, so that a URL with `https` is refused before anything is connected.
     fn has_tls(&self) -> bool {
-        false
+        true
     }
 
     /// Puts TLS on a connection that stands, be it to the server or through a proxy's tunnel, and fires when the handshake is
     /// done and the peer has proved to be `host`. Until then the protocol is given no bytes. Cancelling it may leave the
     /// connection in any state: the agent breaks it off.
     fn secure(&self, transport: &Transport, host: &str) -> Deferred<()> {
-        let _ = host;
-        deferred::fail(transport.reactor(), ClientError::NeedsTls)
+        Tls::platform().secure(transport, host)
     }
 }
 
-/// TCP, and no TLS: what an agent begins with.
+/// TCP, and no TLS: `https` is refused before anything is connected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
-impl Connector for Plain {}
+impl Connector for Plain {
+    fn has_tls(&self) -> bool {
+        false
+    }
+
+    fn secure(&self, transport: &Transport, _host: &str) -> Deferred<()> {
+        deferred::fail(transport.reactor(), ClientError::NeedsTls)
+    }
+}

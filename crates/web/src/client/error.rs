@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_net::Lost;
+use ropewalk_net::tls::TlsError;
 use ropewalk_reactor::Failure;
 use ropewalk_wire::http1::Refusal;
 
@@ -23,6 +24,13 @@ pub enum ClientError {
     Misuse(&'static str),
     /// The URL begins with `https`, and the agent has no connector that can do TLS.
     NeedsTls,
+    /// TLS with this host has failed: its certificate is not accepted, it accepts not ours, or it speaks no TLS.
+    Tls {
+        /// Whom the connection was to.
+        host: String,
+        /// What is wrong, and who can do what about it.
+        error: TlsError,
+    },
     /// As many requests wait for a connection as may.
     QueueFull,
     /// The agent was closed.
@@ -106,9 +114,10 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Url(error) => error.fmt(f),
             ClientError::Misuse(why) => f.write_str(why),
-            ClientError::NeedsTls => {
-                f.write_str("https needs TLS: give the agent a connector that has it (Agent::with_connector)")
-            }
+            ClientError::NeedsTls => f.write_str(
+                "https needs TLS, and this agent's connector has none: leave Agent::with_connector out",
+            ),
+            ClientError::Tls { host, error } => write!(f, "{host}: {error}"),
             ClientError::QueueFull => f.write_str("too many requests wait for a connection"),
             ClientError::Closed => f.write_str("the agent was closed"),
             ClientError::Body(failure) => write!(f, "the body to be sent has failed: {failure}"),
@@ -140,6 +149,7 @@ impl std::error::Error for ClientError {
                 let error: &Arc<std::io::Error> = error;
                 Some(&**error)
             }
+            ClientError::Tls { error, .. } => Some(error),
             ClientError::Answer(refusal) => Some(refusal),
             _ => None,
         }

@@ -30,7 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is not here: TLS, which a [`Connector`] brings; HTTP/2; a cache.
+//! `https` is TLS that believes whom the system believes; [`Agent::with_tls`] changes that. What is not here: HTTP/2; a cache.
 
 mod agent;
 mod coding;
@@ -49,6 +49,7 @@ mod proxy;
 mod redirect;
 mod request;
 mod response;
+mod tls;
 mod url;
 
 pub use agent::Agent;
@@ -60,6 +61,7 @@ pub use pool::AgentStatistics;
 pub use proxy::Proxy;
 pub use request::RequestBuilder;
 pub use response::Response;
+pub use tls::Tls;
 pub use url::{Origin, Url, UrlError};
 
 use std::time::Duration;
@@ -74,7 +76,7 @@ use ropewalk_reactor::{Deferred, Reactor};
 /// use ropewalk_web::client::get_page;
 ///
 /// react(|reactor| async move {
-///     println!("{}", get_page(&reactor, "http://example.org/").await?);
+///     println!("{}", get_page(&reactor, "https://example.org/").await?);
 ///     Ok(())
 /// })?;
 /// # Ok::<(), ropewalk_reactor::Failure>(())

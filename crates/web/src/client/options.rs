@@ -19,7 +19,8 @@ pub struct Deadlines {
     /// Finding the name's addresses and connecting to one of them. 30 s. What comes of it is the error of
     /// [`ropewalk_net::connect`], which tells of each address.
     pub connect: Duration,
-    /// The TLS handshake, and a proxy's answer to CONNECT. 20 s each.
+    /// The TLS handshake, and a proxy's answer to CONNECT. 20 s each; the handshake has besides the limit of its
+    /// [`TlsClientOptions`](ropewalk_net::tls::TlsClientOptions), 10 s, and the sooner counts.
     pub tls: Option<Duration>,
     /// So long the peer may take none of what is to be sent. 30 s. It is looked at each time so long has passed.
     pub send: Option<Duration>,

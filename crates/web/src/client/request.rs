@@ -122,6 +122,11 @@ impl Payload {
 }
 
 impl RequestBuilder {
+    /// The same by another agent.
+    pub(crate) fn by(self, agent: Agent) -> RequestBuilder {
+        RequestBuilder { agent, ..self }
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Plan)) -> RequestBuilder {
         if let Ok(plan) = &mut self.plan {
             change(plan);

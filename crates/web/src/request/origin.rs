@@ -1,6 +1,8 @@
 //! Where a request thinks it is: host, port and scheme, and who it says it is from. As in Twisted, a program behind a proxy may
 //! set the first three itself.
 
+use ropewalk_net::tls::{TlsInfo, TlsLayer};
+
 use super::Request;
 
 /// Host, port and scheme, set by the program.
@@ -46,10 +48,31 @@ impl Request {
             Some(origin) => origin.secure,
             None => {
                 let transport = self.exchange.transport();
-                transport.tls().is_some()
+                transport.layer(|tls: &mut TlsLayer| tls.is_established()) == Some(true)
                     || self.exchange.site().is_secure(self.peer().ip(), &self.exchange.head)
             }
         }
+    }
+
+    /// What was agreed upon with the other end of this connection, if it speaks TLS: version, cipher, the name that was asked for, and
+    /// the client's certificate where the server asks for one. Behind a proxy that ends TLS there is none.
+    ///
+    /// ```
+    /// use ropewalk_web::{Request, Response, Router};
+    ///
+    /// // Served with `clientCA=` in the endpoint: a certificate that is shown was signed by that authority.
+    /// let router = Router::new().get("/", |request: Request| {
+    ///     let subject = request.tls().and_then(|tls| tls.peer_subject());
+    ///     match subject.and_then(|subject| subject.common_name) {
+    ///         Some(name) => Response::text(format!("Hello, {name}!")),
+    ///         None => Response::error(403, "show a certificate"),
+    ///     }
+    /// });
+    /// # drop(router);
+    /// ```
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.exchange.transport().tls()
     }
 
     /// `https` or `http`.

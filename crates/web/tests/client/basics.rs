@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_core::Stream;
 use ropewalk_reactor::{Failure, Outcome};
-use ropewalk_web::client::{ClientError, ClientLimits, Cookies, get_page};
+use ropewalk_web::client::{ClientError, ClientLimits, Cookies, Plain, get_page};
 use ropewalk_web::{Body, Request, Response, Router, Site};
 
 use crate::common::*;
@@ -238,7 +238,9 @@ fn the_head_says_what_is_meant() {
         let error = ground.wait(agent.request(method.to_owned(), url).send()).map(drop).unwrap_err();
         assert!(matches!(client_error(error), ClientError::Misuse(_)), "{method:?}");
     }
-    assert!(matches!(ground.fails("https://localhost/"), ClientError::NeedsTls));
+    let plain = agent.clone().with_connector(Plain);
+    let refused = ground.wait(plain.get("https://localhost/").send()).map(drop).unwrap_err();
+    assert!(matches!(client_error(refused), ClientError::NeedsTls));
     assert!(matches!(ground.fails("gopher://localhost/"), ClientError::Url(_)));
     drop(agent);
     ground.is_clean();

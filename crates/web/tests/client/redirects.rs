@@ -2,7 +2,7 @@
 
 use ropewalk_reactor::Outcome;
 use ropewalk_web::Body;
-use ropewalk_web::client::{ClientError, Redirects};
+use ropewalk_web::client::{ClientError, Plain, Redirects};
 
 use crate::common::*;
 
@@ -112,7 +112,10 @@ fn some_lead_nowhere() {
         ground.is_clean();
     }
     let ground = Ground::scripted(|_, _| to(302, "https://a.example/"));
-    assert!(matches!(ground.fails("http://a.example/"), ClientError::NeedsTls));
+    let agent = ground.agent.clone().with_connector(Plain);
+    let refused = ground.wait(agent.get("http://a.example/").send()).map(drop).unwrap_err();
+    assert!(matches!(client_error(refused), ClientError::NeedsTls));
+    drop(agent);
     ground.is_clean();
     let ground = Ground::scripted(|_, _| "HTTP/1.1 302 x\r\nContent-Length: 2\r\n\r\nok");
     assert_eq!(
