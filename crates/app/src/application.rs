@@ -13,7 +13,9 @@ use ropewalk_reactor::{Phase, Reactor, SystemEvent};
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
 use crate::listening::{FactoryService, WebService};
-use crate::logfile::LogWriter;
+use crate::logfile::{LogWriter, Rotation};
+use crate::metrics::Sources;
+use crate::output::{LogSettings, ProgramLog};
 use crate::service::{Bound, Service, StartError};
 use crate::workers::Workers;
 
@@ -23,6 +25,7 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 const SECRETS: &[&str] = &["token"];
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
+const SIGUSR1: i32 = 10;
 const SIGTERM: i32 = 15;
 
 /// What holds for the whole program.
@@ -34,6 +37,10 @@ pub struct Settings {
     pub workers: usize,
     /// Where the access log goes.
     pub access_log: AccessLog,
+    /// Where the program's own log goes.
+    pub log: LogSettings,
+    /// When the files of these logs are put aside, and what is kept.
+    pub rotation: Rotation,
     /// Proxies that are believed about their clients.
     pub trusted_proxies: TrustedProxies,
 }
@@ -57,6 +64,8 @@ impl Default for Settings {
             grace: Duration::from_secs(5),
             workers: 1,
             access_log: AccessLog::default(),
+            log: LogSettings::default(),
+            rotation: Rotation::default(),
             trusted_proxies: TrustedProxies::default(),
         }
     }
@@ -69,21 +78,22 @@ pub struct App {
     services: Vec<Box<dyn Service>>,
     workers: Workers,
     log: Option<LogWriter>,
+    program_log: Option<LogWriter>,
 }
 
 impl App {
-    fn new(settings: Settings) -> Result<App, StartError> {
+    fn new(settings: Settings, program_log: Option<LogWriter>) -> Result<App, StartError> {
         let reactor = Reactor::new().map_err(|error| StartError::new(format!("no event loop: {error}")))?;
         let log = match &settings.access_log {
             AccessLog::StandardOutput => Some(LogWriter::standard_output()),
-            AccessLog::File(path) => Some(LogWriter::file(path)),
+            AccessLog::File(path) => Some(LogWriter::rotating(path, settings.rotation.clone())),
             AccessLog::Off => None,
         };
         let log = log.transpose().map_err(|error| {
             StartError::new(format!("the access log cannot be written: {error}; name another file, or none"))
         })?;
         let workers = Workers::start(settings.workers.saturating_sub(1))?;
-        Ok(App { reactor, settings, services: Vec::new(), workers, log })
+        Ok(App { reactor, settings, services: Vec::new(), workers, log, program_log })
     }
 
     /// The home worker's reactor. It does not run yet.
@@ -183,6 +193,37 @@ impl App {
         self.log.as_ref()
     }
 
+    /// The program's own log, if it goes somewhere and is not a subscriber of the program's own.
+    #[must_use]
+    pub fn program_log(&self) -> Option<&LogWriter> {
+        self.program_log.as_ref()
+    }
+
+    /// The figures of the program: its loops, its logs and their events. What a service knows of its ports and sites is added to
+    /// them; [`metrics::handler`](crate::metrics::handler) shows them.
+    #[must_use]
+    pub fn figures(&self) -> Sources {
+        let sources = Sources::new();
+        sources.reactor("home", &self.reactor);
+        for (number, remote) in self.workers.remotes().into_iter().enumerate() {
+            sources.worker(&(number + 1).to_string(), remote);
+        }
+        for (name, log) in [("access", &self.log), ("program", &self.program_log)] {
+            if let Some(log) = log {
+                sources.log(name, log);
+            }
+        }
+        if let Some(publisher) = crate::log::publisher() {
+            sources.publisher(&publisher);
+        }
+        sources
+    }
+
+    /// The files that USR1 puts aside.
+    fn logs(&self) -> Vec<LogWriter> {
+        self.log.iter().chain(&self.program_log).cloned().collect()
+    }
+
     /// Starts everything, or nothing.
     fn start(&mut self) -> Result<Vec<(String, Bound)>, StartError> {
         let mut bound = Vec::new();
@@ -251,14 +292,19 @@ pub fn launch(
     settings: Settings,
     build: impl FnOnce(&mut App) -> Result<(), StartError>,
 ) -> ExitCode {
-    crate::output::log_to_stderr();
-    let refused = |error: StartError| {
+    let refused = |log: Option<ProgramLog>, error: StartError| {
+        // What led to it comes before it.
+        drop(log);
         crate::output::complain(name, &error.to_string());
         ExitCode::from(EXIT_USAGE)
     };
-    let mut app = match App::new(settings) {
+    let program_log = match ProgramLog::begin(&settings.log, &settings.rotation) {
+        Ok(log) => log,
+        Err(error) => return refused(None, error),
+    };
+    let mut app = match App::new(settings, program_log.writer().cloned()) {
         Ok(app) => app,
-        Err(error) => return refused(error),
+        Err(error) => return refused(Some(program_log), error),
     };
     // The log is let go of when the loop has ended: its last lines may take a moment.
     let (reactor, _log) = (app.reactor.clone(), app.log.clone());
@@ -269,11 +315,12 @@ pub fn launch(
         reactor.stop();
         // The error that counts is the one before.
         let _ = reactor.run();
-        return refused(error);
+        return refused(Some(program_log), error);
     }
     match reactor.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            drop(program_log);
             crate::output::complain(name, &format!("the event loop failed: {error}"));
             ExitCode::FAILURE
         }
@@ -284,6 +331,7 @@ fn prepare(app: &mut App, build: impl FnOnce(&mut App) -> Result<(), StartError>
     build(app)?;
     let bound = app.start()?;
     handle_signals(&app.reactor)?;
+    handle_rotation(&app.reactor, app.logs())?;
     handle_reload(&app.reactor, &bound)?;
     announce(&bound);
     Ok(())
@@ -304,6 +352,12 @@ fn handle_signals(reactor: &Reactor) -> Result<(), StartError> {
         reactor.on_signal(signal, stop).map_err(|error| StartError::new(format!("signals: {error}")))?;
     }
     Ok(())
+}
+
+/// USR1 puts the files of the logs aside, or opens them again if somebody has moved them away.
+fn handle_rotation(reactor: &Reactor, logs: Vec<LogWriter>) -> Result<(), StartError> {
+    let rotate = move || logs.iter().for_each(LogWriter::rotate);
+    reactor.on_signal(SIGUSR1, rotate).map_err(|error| StartError::new(format!("signals: {error}")))
 }
 
 /// HUP reads certificates again. Where there are none it ends the program, as ever: a terminal that is closed says so by it.

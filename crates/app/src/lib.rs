@@ -15,8 +15,11 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod clock;
 mod listening;
+pub mod log;
 mod logfile;
+pub mod metrics;
 mod output;
 mod program;
 mod service;
@@ -24,7 +27,8 @@ mod tls;
 mod workers;
 
 pub use application::{AccessLog, App, Settings, launch};
-pub use logfile::{LogStatistics, LogWriter};
-pub use output::log_to_stderr;
+pub use clock::Clock;
+pub use logfile::{At, AtError, LogOptions, LogStatistics, LogWriter, Rotation};
+pub use output::{LogPlace, LogSettings, log_to_stderr};
 pub use program::{Options, main, parse};
 pub use service::{Bound, Service, StartError};

@@ -8,7 +8,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ropewalk_web::TrustedProxies;
 
 use crate::application::{AccessLog, App, EXIT_USAGE, Settings, launch};
-use crate::output::complain;
+use crate::log::Levels;
+use crate::logfile::{At, Rotation};
+use crate::output::{LogPlace, LogSettings, complain};
 use crate::service::StartError;
 
 /// The options that every program has.
@@ -23,6 +25,24 @@ pub struct Options {
     /// Where the access log goes: a file, - for standard output, or none
     #[arg(long, value_name = "FILE", default_value = "-", global = true)]
     pub access_log: OsString,
+    /// Where the program's own log goes: a file, - for standard error, or none
+    #[arg(long, value_name = "FILE", default_value = "-", global = true)]
+    pub log: OsString,
+    /// From which level on: trace, debug, info, warn, error, critical or off; NAMESPACE=LEVEL for a part of the program
+    #[arg(long, value_name = "[NAMESPACE=]LEVEL,…", default_value = "info", global = true)]
+    pub log_level: Levels,
+    /// How the program's log looks
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"], global = true)]
+    pub log_format: String,
+    /// When files of logs are put aside: daily, a size such as 100M, daily,100M or never; the signal USR1 does it at once
+    #[arg(long, value_name = "WHEN", default_value = "never", allow_negative_numbers = true, global = true)]
+    pub rotate: At,
+    /// So many files of each log are kept beside the one that is written, and the oldest deleted [default: all]
+    #[arg(long, value_name = "N", value_parser = files, allow_negative_numbers = true, global = true)]
+    pub keep: Option<usize>,
+    /// Compress files that were put aside
+    #[arg(long, global = true)]
+    pub compress: bool,
     /// Proxies whose X-Forwarded-For is believed: networks, separated by commas
     #[arg(long, value_name = "NETWORKS", default_value = "", hide_default_value = true, global = true)]
     pub trust_proxies: TrustedProxies,
@@ -41,6 +61,21 @@ impl Options {
             grace: self.grace,
             workers: self.workers,
             access_log,
+            log: LogSettings {
+                to: match self.log.to_str() {
+                    Some("-") => LogPlace::StandardError,
+                    Some("none") => LogPlace::Off,
+                    _ => LogPlace::File(self.log.clone().into()),
+                },
+                levels: self.log_level.clone(),
+                json: self.log_format == "json",
+            },
+            rotation: Rotation {
+                at: self.rotate,
+                keep: self.keep,
+                compress: self.compress,
+                ..Rotation::default()
+            },
             trusted_proxies: self.trust_proxies.clone(),
         }
     }
@@ -49,6 +84,10 @@ impl Options {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "write a number of seconds, such as 5 or 0.5".to_owned())
+}
+
+fn files(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write a number of files, such as 7".to_owned())
 }
 
 fn workers(text: &str) -> Result<usize, String> {

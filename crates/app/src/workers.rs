@@ -42,6 +42,11 @@ impl Workers {
         self.0.borrow().is_empty()
     }
 
+    /// The doors to their loops, in the order of their numbers.
+    pub(crate) fn remotes(&self) -> Vec<Remote> {
+        self.0.borrow().iter().map(|worker| worker.remote.clone()).collect()
+    }
+
     /// Runs something on every worker, one after the other, and stops at the first error.
     pub(crate) fn each(
         &self,

@@ -12,8 +12,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod calm;
 mod kinds;
 
+pub use calm::{Calm, is_hidden};
 pub use kinds::{Abandoned, Cancelled, Panicked, TimedOut};
 
 /// A line of the source, as `#[track_caller]` tells it.
@@ -25,6 +27,9 @@ pub type Outcome<T> = Result<T, Failure>;
 /// How many places a failure remembers; those after it are counted, so that a chain of ten thousand links does not
 /// write its whole length into the log.
 const PLACES_MAX: usize = 32;
+
+/// What stands before the second line of an error's words.
+const LINE_BREAK: &str = "\n        ";
 
 /// An error of any type, the place that made it and the places it passed.
 ///
@@ -192,11 +197,11 @@ impl fmt::Display for Failure {
 /// among them is followed by spaces, so that no line of a log can be forged, and other control characters are escaped.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Calm(f), "{self}")?;
+        write!(Calm::new(f, LINE_BREAK), "{self}")?;
         let mut cause = self.inner.error.source();
         while let Some(error) = cause {
             f.write_str("\n    because ")?;
-            write!(Calm(f), "{error}")?;
+            write!(Calm::new(f, LINE_BREAK), "{error}")?;
             cause = error.source();
         }
         write!(f, "\n    made at {}", self.inner.place)?;
@@ -207,29 +212,6 @@ impl fmt::Debug for Failure {
             0 => Ok(()),
             more => write!(f, "\n    and {more} places more"),
         }
-    }
-}
-
-/// Writes words without what could pass for another line, or move a terminal's cursor.
-struct Calm<'a, 'f>(&'a mut fmt::Formatter<'f>);
-
-impl fmt::Write for Calm<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for (index, line) in text.split('\n').enumerate() {
-            if index > 0 {
-                self.0.write_str("\n        ")?;
-            }
-            for piece in line.split_inclusive(char::is_control) {
-                match piece.chars().next_back().filter(|last| last.is_control()) {
-                    Some(last) => {
-                        self.0.write_str(&piece[..piece.len() - last.len_utf8()])?;
-                        write!(self.0, "{}", last.escape_default())?;
-                    }
-                    None => self.0.write_str(piece)?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 

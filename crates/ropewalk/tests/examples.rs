@@ -20,6 +20,7 @@ examples! {
     "../examples/failures.rs" failures,
     "../examples/get_page.rs" get_page,
     "../examples/hello.rs" hello,
+    "../examples/logging.rs" logging,
     "../examples/middleware.rs" middleware,
     "../examples/progress.rs" progress,
     "../examples/proxy.rs" proxy,
@@ -51,6 +52,8 @@ mod failing;
 mod getting;
 #[path = "examples_driven/layers.rs"]
 mod layers;
+#[path = "examples_driven/logs.rs"]
+mod logs;
 #[path = "examples_driven/messages.rs"]
 mod messages;
 #[path = "examples_driven/protocols.rs"]

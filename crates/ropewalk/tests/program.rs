@@ -195,7 +195,7 @@ fn a_stop_ends_what_is_open_at_once() {
         drop((fresh, viewer, kept, poll));
         let ended = program.ended();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("#error]"), "{}", ended.stderr);
     }
 }
 

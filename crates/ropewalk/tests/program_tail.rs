@@ -65,7 +65,7 @@ fn a_file_is_followed_through_rotation_and_truncation() {
     std::fs::remove_file(&log).unwrap();
     folder.append("app.log", "back\n");
     assert_eq!(next(&mut raw), "back");
-    assert!(!program.stop().stderr.contains("ERROR"));
+    assert!(!program.stop().stderr.contains("#error]"));
 }
 
 #[test]
