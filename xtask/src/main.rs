@@ -4,6 +4,7 @@
 //! depends on it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to the terminal")]
 
+mod autobahn;
 mod bench;
 mod cargo;
 mod check;
@@ -23,6 +24,8 @@ Usage: cargo xtask COMMAND
   tidy                   the house rules alone: module heads, lengths, floors, manifests
   clients [--require]    the tests that drive foreign programs; --require (or CI in the environment)
                          makes a missing program a failure
+  autobahn [SIDE] [CASES]
+                         WebSocket before the Autobahn test suite; SIDE is server or client
   bench [ARGS]           builds and runs the benchmark beside its peers; `bench --help` says more";
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::run(&root),
         ("clients", []) => clients::run(&root, clients::in_ci()),
         ("clients", [flag]) if flag == "--require" => clients::run(&root, true),
+        ("autobahn", arguments) => autobahn::run(&root, arguments),
         ("bench", arguments) => return bench::run(&root, arguments),
         ("help" | "--help" | "-h", _) => {
             println!("{USAGE}");

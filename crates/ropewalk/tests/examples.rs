@@ -40,6 +40,9 @@ examples! {
     "../examples/tls_echo.rs" tls_echo,
     "../examples/weblog/main.rs" weblog,
     "../examples/weblog_client.rs" weblog_client,
+    "../examples/websocket_chat.rs" websocket_chat,
+    "../examples/websocket_client.rs" websocket_client,
+    "../examples/websocket_echo.rs" websocket_echo,
 }
 
 #[path = "examples_driven/deferreds.rs"]
@@ -72,3 +75,5 @@ mod ways;
 mod weblogs;
 #[path = "examples_driven/websites.rs"]
 mod websites;
+#[path = "examples_driven/websockets.rs"]
+mod websockets;

@@ -56,6 +56,7 @@ mod site;
 pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
+pub mod websocket;
 
 pub use access::{AccessObserver, AccessRecord, CombinedLog, STATUS_CLIENT_GONE};
 pub use answer::{Answer, IntoAnswer, IntoResponse, marker};

@@ -47,6 +47,8 @@ mod status_line;
 mod target;
 mod trailers;
 
+pub(crate) use bytes::is_token as is_token_byte;
+
 pub use body::{BodyDecoder, BodyEvent};
 pub use body_encoder::{BadBody, BodyEncoder};
 pub use encode::{

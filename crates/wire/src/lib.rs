@@ -4,6 +4,7 @@
 //!   socket ──bytes──▶ http1::Head ──▶ framing ──▶ http1::BodyDecoder ──▶ Data, End
 //!   socket ◀──bytes── http1::encode_* , sse::encode_* ◀── status, fields, body, events
 //!   socket ──bytes──▶ proxy_protocol::Decoder ──▶ whose connection it is; what follows is another protocol's
+//!   socket ──bytes──▶ websocket::Decoder ──▶ Message, Ping, Close; websocket::Encoder and Prepared ──bytes──▶ socket
 //! ```
 //!
 //! Nothing here opens a socket, reads a clock, starts a thread or writes a log; nothing panics on what a peer sends.
@@ -23,3 +24,4 @@
 pub mod http1;
 pub mod proxy_protocol;
 pub mod sse;
+pub mod websocket;

@@ -25,7 +25,7 @@ const RESERVED: [&str; 10] = [
     "Proxy-Authorization",
 ];
 
-const USER_AGENT: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("ropewalk/", env!("CARGO_PKG_VERSION"));
 
 impl Plan {
     pub(super) fn field(&self, name: &str) -> Option<&str> {

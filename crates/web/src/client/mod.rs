@@ -50,6 +50,7 @@ mod redirect;
 mod request;
 mod response;
 mod tls;
+mod upgrade;
 mod url;
 
 pub use agent::Agent;
@@ -62,6 +63,7 @@ pub use proxy::Proxy;
 pub use request::RequestBuilder;
 pub use response::Response;
 pub use tls::Tls;
+pub(crate) use upgrade::Ask;
 pub use url::{Origin, Url, UrlError};
 
 use std::time::Duration;

@@ -62,7 +62,7 @@ pub(super) fn is_value(byte: u8) -> bool {
 
 /// Whether the byte may stand in a token.
 #[inline]
-pub(super) fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     CLASS[byte as usize] & TOKEN != 0
 }
 
