@@ -1,158 +1,136 @@
-//! What every store must do, as one function that panics where a store does not.
+//! What every journal must do, as one function that panics where a journal does not.
 //!
-//! Not part of the public promise: for the tests of this crate and of crates that bring a store.
+//! Not part of the public promise: for the tests of this crate and of crates that bring a journal.
 
-use crate::event::{Event, EventId};
-use crate::store::{Limit, Retention, Store, StoreError};
-use std::time::Duration;
+use crate::event::{Data, Event, EventId};
+use crate::journal::{Journal, Loaded};
+use crate::retention::Retention;
 
 /// A time at which the checks begin, in milliseconds since the Unix epoch.
 const NOW_MS: u64 = 1_700_000_000_000;
-const ALL: Limit = Limit { events_max: usize::MAX, bytes_max: usize::MAX };
 
-/// Checks the stores that `make` creates, each new and empty, at the time and with the retention it is given.
+/// Checks a journal that is new and empty, on a loop that runs.
 ///
 /// # Panics
-/// Where a store breaks a promise of [`Store`].
-pub fn check_store<S: Store>(mut make: impl FnMut(u64, Retention) -> S) {
-    empty(make(NOW_MS, Retention::default()));
-    empty(make(0, Retention::default()));
-    order(make(NOW_MS, Retention::default()));
-    limits(make(NOW_MS, Retention::default()));
-    any_cursor(make(NOW_MS, Retention { events_max: 3, ..Retention::default() }));
-    count(make(NOW_MS, Retention { events_max: 3, ..Retention::default() }));
-    nothing_kept(make(NOW_MS, Retention { events_max: 0, ..Retention::default() }));
-    bytes(make(NOW_MS, Retention { bytes_max: 10, ..Retention::default() }));
-    age(make(NOW_MS, Retention { age_max: Some(Duration::from_secs(1)), ..Retention::default() }));
+/// Where it breaks a promise of [`Journal`].
+pub async fn check_journal(journal: &impl Journal) {
+    unknown(journal).await;
+    what_was_appended_is_loaded(journal).await;
+    retention_and_forgetting(journal).await;
+    clients(journal).await;
+    removing(journal).await;
+    order(journal).await;
 }
 
-fn append(store: &mut impl Store, at_ms: u64, text: &str) -> EventId {
-    let before = store.extent().last;
-    let id = store.append(at_ms, text.into()).expect("the store accepts an event");
-    assert!(id > before, "ids rise: {id} after {before}");
-    assert_eq!(store.extent().last, id, "the last id is the one just given");
-    id
+fn event(id: u64, data: impl Into<Data>) -> Event {
+    Event { id: EventId(id), at_ms: NOW_MS + id, data: data.into() }
 }
 
-fn read(store: &impl Store, after: EventId, limit: Limit) -> Vec<Event> {
-    let events = store.read(after, limit).expect("the store can be read");
-    let floor = after.max(store.extent().floor);
-    assert!(events.first().is_none_or(|event| event.id > floor), "only what follows the cursor");
-    assert!(events.windows(2).all(|pair| pair[0].id < pair[1].id), "events come in the order of ids");
-    events
-}
-
-fn texts(store: &impl Store, after: EventId, limit: Limit) -> Vec<String> {
-    read(store, after, limit).iter().map(|event| event.data.to_string()).collect()
-}
-
-fn empty(mut store: impl Store) {
-    let extent = store.extent();
-    assert_eq!((extent.events, extent.bytes, extent.dropped), (0, 0, 0));
-    assert_eq!(extent.floor, extent.last, "nothing is kept");
-    assert_ne!(extent.floor, EventId::EARLIEST, "0 is no place");
-    assert!(read(&store, EventId::EARLIEST, ALL).is_empty());
-    assert_eq!(store.before_last(5).expect("readable"), extent.last);
-    store.expire(u64::MAX).expect("nothing to expire");
-    append(&mut store, NOW_MS, "");
-    assert_eq!(texts(&store, extent.last, ALL), [""], "an empty text is an event");
-}
-
-fn order(mut store: impl Store) {
-    let texts_in = ["a", "line\nline\r", "\0", "ünïcödé ✓", "<b>"];
-    let floor = store.extent().floor;
-    // The clock may stand still and run backwards: the ids must not.
-    let ids: Vec<_> =
-        (0u64..).zip(texts_in).map(|(i, text)| append(&mut store, NOW_MS - i / 2, text)).collect();
-    let events = read(&store, floor, ALL);
-    assert_eq!(events.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
-    assert_eq!(
-        events.iter().map(|event| &*event.data).collect::<Vec<_>>(),
-        texts_in,
-        "text comes back unchanged"
+async fn load(journal: &impl Journal, channel: &str, retention: Retention) -> Loaded {
+    let loaded = journal.load(channel, retention).await.expect("it can be loaded");
+    assert!(loaded.events.is_sorted_by(|a, b| a.id < b.id), "ids rise");
+    assert!(
+        loaded.events.first().is_none_or(|event| event.id > loaded.floor),
+        "what is kept lies above the floor"
     );
-    assert_eq!(events[4].at_ms, NOW_MS - 2, "the time is the one given");
-    for (place, id) in ids.iter().enumerate() {
-        assert_eq!(read(&store, *id, ALL), events[place + 1..], "reading on after {id}");
-    }
-    let extent = store.extent();
-    assert_eq!((extent.events, extent.bytes), (5, texts_in.iter().map(|text| text.len()).sum()));
-    assert!(extent.last <= EventId::MAX, "ids fit JavaScript's numbers");
+    loaded
 }
 
-fn limits(mut store: impl Store) {
-    let floor = store.extent().floor;
-    let ids = ["aaaa", "bb", "cc", "dddddd"].map(|text| append(&mut store, NOW_MS, text));
-    let limit = |events_max, bytes_max| Limit { events_max, bytes_max };
-    assert_eq!(texts(&store, floor, limit(2, 100)), ["aaaa", "bb"]);
-    assert_eq!(texts(&store, floor, limit(10, 8)), ["aaaa", "bb", "cc"], "exactly full");
-    assert_eq!(texts(&store, floor, limit(10, 7)), ["aaaa", "bb"], "stops before it is too much");
-    assert_eq!(texts(&store, ids[2], limit(10, 1)), ["dddddd"], "one event is always returned");
-    assert!(texts(&store, floor, limit(0, 100)).is_empty());
-    assert_eq!(store.before_last(0).expect("readable"), ids[3]);
-    assert_eq!(store.before_last(3).expect("readable"), ids[0]);
-    assert_eq!(store.before_last(4).expect("readable"), floor);
-    assert_eq!(store.before_last(usize::MAX).expect("readable"), floor);
+async fn append(journal: &impl Journal, channel: &str, events: Vec<Event>) -> Vec<EventId> {
+    let proposed: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let ids = journal.append(channel, events).await.expect("it is kept");
+    assert_eq!(ids.len(), proposed.len(), "an id for each");
+    assert!(ids.iter().zip(&proposed).all(|(id, proposed)| id >= proposed), "none lower than proposed");
+    assert!(ids.is_sorted_by(|a, b| a < b), "ids rise");
+    ids
 }
 
-fn any_cursor(mut store: impl Store) {
-    for text in ["1", "2", "3", "4", "5"] {
-        append(&mut store, NOW_MS, text);
-    }
-    let last = store.extent().last;
-    for after in [EventId(0), EventId(1), store.extent().floor] {
-        assert_eq!(texts(&store, after, ALL), ["3", "4", "5"], "from {after} on all that is kept follows");
-    }
-    for after in [last, EventId(last.0 + 1), EventId::MAX, EventId(u64::MAX)] {
-        assert!(texts(&store, after, ALL).is_empty(), "nothing follows {after}");
-    }
+async fn unknown(journal: &impl Journal) {
+    assert!(journal.is_empty() && journal.names().is_empty() && !journal.knows("a"));
+    assert_eq!(load(journal, "a", Retention::default()).await, Loaded::default());
+    assert!(!journal.knows("a"), "loading makes nothing");
 }
 
-fn count(mut store: impl Store) {
-    let ids = ["1", "2", "3", "4", "5"].map(|text| append(&mut store, NOW_MS, text));
-    let extent = store.extent();
-    assert_eq!((extent.events, extent.bytes, extent.dropped), (3, 3, 2));
-    assert_eq!(extent.floor, ids[1], "the floor is the last event dropped");
-    assert_eq!(store.before_last(9).expect("readable"), ids[1]);
+async fn what_was_appended_is_loaded(journal: &impl Journal) {
+    let data: [Data; 5] =
+        ["line\nline\r".into(), "".into(), "ünï\0✓".into(), vec![0xff, 0, 1].into(), Vec::new().into()];
+    let events: Vec<Event> = (11..).zip(data.clone()).map(|(id, data)| event(id, data)).collect();
+    let ids = append(journal, "a", events).await;
+    append(journal, "b ü", vec![event(5, "another one's")]).await;
+    let loaded = load(journal, "a", Retention::default()).await;
+    assert_eq!(loaded.events.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    assert_eq!(loaded.events.iter().map(|event| event.data.clone()).collect::<Vec<_>>(), data);
+    assert_eq!(loaded.events[2].at_ms, NOW_MS + 13, "the time is the one given");
+    assert!(loaded.floor < ids[0] && loaded.floor >= EventId(10), "nothing is missing before the first");
+    let mut names = journal.names();
+    names.sort();
+    assert_eq!(names, ["a", "b ü"]);
+    assert!(journal.knows("a") && journal.len() == 2);
 }
 
-fn nothing_kept(mut store: impl Store) {
-    for text in ["1", "2"] {
-        let id = append(&mut store, NOW_MS, text);
-        let extent = store.extent();
-        assert_eq!((extent.floor, extent.last, extent.events, extent.bytes), (id, id, 0, 0));
-    }
-    assert!(read(&store, EventId::EARLIEST, ALL).is_empty());
+async fn retention_and_forgetting(journal: &impl Journal) {
+    let ids = append(journal, "kept", (21..=30).map(|id| event(id, "four")).collect()).await;
+    let few = Retention { events_max: 3, ..Retention::default() };
+    let loaded = load(journal, "kept", few).await;
+    assert_eq!((loaded.events.len(), loaded.floor), (3, ids[6]), "the newest, and where they begin");
+    let small = Retention { bytes_max: 9, ..Retention::default() };
+    assert_eq!(load(journal, "kept", small).await.events.len(), 2);
+    let none = Retention { events_max: 0, ..Retention::default() };
+    let loaded = load(journal, "kept", none).await;
+    assert_eq!((loaded.events.len(), loaded.floor), (0, ids[9]));
+    journal.forget("kept", ids[4]);
+    journal.forget("kept", ids[2]);
+    journal.forget("no such channel", ids[2]);
+    append(journal, "kept", vec![event(40, "next")]).await;
+    let loaded = load(journal, "kept", Retention::default()).await;
+    let rest: Vec<EventId> = loaded.events.iter().map(|event| event.id).filter(|id| *id > ids[4]).collect();
+    assert_eq!(rest.len(), 6, "what was not to be forgotten is there");
 }
 
-fn bytes(mut store: impl Store) {
-    let ids = ["aaaa", "bbbb", "cc"].map(|text| append(&mut store, NOW_MS, text));
-    assert_eq!(store.extent().events, 3, "exactly full");
-    let before = store.extent();
-    let refused = store.append(NOW_MS, "12345678901".into());
-    assert!(matches!(refused, Err(StoreError::TooLarge { bytes: 11, bytes_max: 10 })), "{refused:?}");
-    assert_eq!(store.extent(), before, "a refused event leaves no trace");
-    append(&mut store, NOW_MS, "ddddd");
-    assert_eq!(texts(&store, EventId::EARLIEST, ALL), ["cc", "ddddd"]);
-    assert_eq!(store.extent().floor, ids[1]);
-    append(&mut store, NOW_MS, "1234567890");
-    assert_eq!(texts(&store, EventId::EARLIEST, ALL), ["1234567890"]);
-    assert_eq!((store.extent().bytes, store.extent().dropped), (10, 4));
+async fn clients(journal: &impl Journal) {
+    let set = |client: &'static str, id| journal.acknowledge("kept", client, id);
+    set("one", Some(EventId(21))).await.expect("kept");
+    set("one", Some(EventId(25))).await.expect("kept");
+    set("one", Some(EventId(23))).await.expect("passed over");
+    set("two", Some(EventId(0))).await.expect("kept");
+    set("three", Some(EventId(1))).await.expect("kept");
+    set("three", None).await.expect("forgotten");
+    set("never there", None).await.expect("no harm");
+    let mut loaded = load(journal, "kept", Retention::default()).await;
+    loaded.clients.sort();
+    assert_eq!(loaded.clients, [("one".to_owned(), EventId(25)), ("two".to_owned(), EventId(0))]);
+    journal.acknowledge("only a client", "one", Some(EventId(7))).await.expect("kept");
+    let loaded = load(journal, "only a client", Retention::default()).await;
+    assert_eq!((loaded.clients.len(), loaded.events.len()), (1, 0));
+    assert!(journal.knows("only a client"));
 }
 
-fn age(mut store: impl Store) {
-    append(&mut store, NOW_MS, "1");
-    append(&mut store, NOW_MS + 500, "2");
-    append(&mut store, NOW_MS + 1_000, "3");
-    assert_eq!(store.extent().events, 3, "just as old as allowed");
-    append(&mut store, NOW_MS + 1_001, "4");
-    assert_eq!(texts(&store, EventId::EARLIEST, ALL), ["2", "3", "4"]);
-    store.expire(NOW_MS).expect("a clock that ran backwards expires nothing");
-    assert_eq!(store.extent().events, 3);
-    store.expire(NOW_MS + 2_000).expect("expires");
-    assert_eq!(texts(&store, EventId::EARLIEST, ALL), ["3", "4"]);
-    store.expire(NOW_MS + 9_000).expect("expires");
-    let extent = store.extent();
-    assert_eq!((extent.events, extent.bytes, extent.dropped), (0, 0, 4));
-    assert_eq!(extent.floor, extent.last);
+async fn removing(journal: &impl Journal) {
+    journal.remove("kept", EventId(50)).await.expect("removed");
+    journal.remove("never there", EventId(45)).await.expect("no harm");
+    assert!(!journal.knows("kept"));
+    let loaded = load(journal, "kept", Retention::default()).await;
+    assert_eq!(loaded, Loaded { floor: EventId(50), ..Loaded::default() }, "ids up to the mark were given");
+    append(journal, "kept", vec![event(60, "of another life")]).await;
+    assert_eq!(load(journal, "kept", Retention::default()).await.events.len(), 1);
+    journal.remove("kept", EventId(0)).await.expect("removed");
+    assert_eq!(
+        load(journal, "kept", Retention::default()).await.floor,
+        EventId(60),
+        "the last event's id is a mark"
+    );
+}
+
+/// A channel waits for one append before the next, but not for other channels, nor for being removed.
+async fn order(journal: &impl Journal) {
+    let first = journal.append("order", vec![event(101, "1")]);
+    let gone = journal.append("gone", vec![event(102, "2")]);
+    let removed = journal.remove("gone", EventId(102));
+    let last = journal.append("gone", vec![event(103, "3")]);
+    first.await.expect("kept");
+    gone.await.expect("kept");
+    removed.await.expect("removed");
+    last.await.expect("kept");
+    let loaded = load(journal, "gone", Retention::default()).await;
+    assert_eq!(loaded.events.iter().map(|event| event.id).collect::<Vec<_>>(), [EventId(103)]);
 }

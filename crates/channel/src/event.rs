@@ -3,13 +3,13 @@
 //! Not the log and not an encoding on the wire. Stores make events, faces print them.
 
 use std::fmt;
-use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The place of an event in its log: strictly rising, never given twice, not even after a restart.
 ///
 /// Printed and parsed as a plain decimal number. It stays below 2^53, so that JavaScript can hold it as a
-/// number. The next event's id need not be the next number: a store may leave holes.
+/// number. The next event's id need not be the next number: a log that was loaded again has holes.
 ///
 /// ```
 /// use ropewalk_channel::EventId;
@@ -67,7 +67,7 @@ impl fmt::Display for ParseEventIdError {
 
 impl std::error::Error for ParseEventIdError {}
 
-/// One published event. A clone shares the text.
+/// One published event. A clone shares the data, also on another thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its place in the log.
@@ -75,7 +75,82 @@ pub struct Event {
     /// When it was published, in milliseconds since the Unix epoch, as the publisher's clock had it.
     pub at_ms: u64,
     /// What was published, as it was: line ends and control characters are data here, the faces encode them.
-    pub data: Rc<str>,
+    pub data: Data,
+}
+
+/// What was published: text, which every face shows as it is, or bytes, which those of text show in base64.
+///
+/// ```
+/// use ropewalk_channel::Data;
+///
+/// assert_eq!(Data::from("line").text(), Some("line"));
+/// assert_eq!(Data::from(vec![0xff]).text(), None);
+/// assert_eq!(Data::from("line").as_bytes(), b"line");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// UTF-8.
+    Text(Arc<str>),
+    /// Anything.
+    Binary(Arc<[u8]>),
+}
+
+impl Data {
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Data::Text(text) => Some(text),
+            Data::Binary(_) => None,
+        }
+    }
+
+    /// The bytes of either.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Data::Text(text) => text.as_bytes(),
+            Data::Binary(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether there is none; an empty text is an event like any other.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Data {
+        Data::Text(text.into())
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Data {
+        Data::Text(text.into())
+    }
+}
+
+impl From<Arc<str>> for Data {
+    fn from(text: Arc<str>) -> Data {
+        Data::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(bytes: Vec<u8>) -> Data {
+        Data::Binary(bytes.into())
+    }
+}
+
+impl From<Arc<[u8]>> for Data {
+    fn from(bytes: Arc<[u8]>) -> Data {
+        Data::Binary(bytes)
+    }
 }
 
 #[cfg(test)]

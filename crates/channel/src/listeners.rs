@@ -18,6 +18,9 @@ use std::rc::{Rc, Weak};
 pub trait Listener {
     /// The event has been appended. Be quick: the publisher and the other listeners wait.
     fn published(&self, event: &Event);
+
+    /// The channel was removed: nothing will come any more.
+    fn closed(&self) {}
 }
 
 /// Keeps a listener subscribed; dropping it unsubscribes at once, also from within a delivery.
@@ -107,6 +110,14 @@ impl Listeners {
             }
             self.queue.borrow_mut().pop_front();
             self.cursor.set(0);
+        }
+    }
+
+    /// Tells everybody that nothing will come any more.
+    pub(crate) fn close(&self) {
+        let all: Vec<_> = self.slots.borrow().iter().filter_map(|slot| slot.listener.clone()).collect();
+        for listener in all {
+            listener.closed();
         }
     }
 

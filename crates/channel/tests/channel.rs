@@ -3,25 +3,33 @@
 use ropewalk_channel::{
     Batch, Channel, Event, EventId, GapReason, Limit, Listener, Retention, Since, Subscription,
 };
+use ropewalk_reactor::Simulation;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
-const NOW_MS: u64 = 1_700_000_000_000;
+fn channel_of(retention: Retention) -> Channel {
+    Channel::in_memory(Simulation::new(1).reactor(), retention)
+}
 
 fn channel(events_max: usize) -> Channel {
-    Channel::in_memory(NOW_MS, Retention { events_max, ..Retention::default() })
+    channel_of(Retention { events_max, ..Retention::default() })
 }
 
 fn publish(channel: &Channel, text: &str) -> EventId {
-    channel.publish(NOW_MS, text).expect("published")
+    channel.publish_now(text).expect("published")
 }
 
 fn since(channel: &Channel, since: Since) -> Batch {
-    channel.since(since, Limit::default()).expect("readable")
+    channel.since(since, Limit::default())
+}
+
+fn text(event: &Event) -> &str {
+    event.data.text().expect("a text was published")
 }
 
 fn texts(batch: &Batch) -> Vec<&str> {
-    batch.events.iter().map(|event| &*event.data).collect()
+    batch.events.iter().map(text).collect()
 }
 
 /// Notes what it is told, and runs a piece of code each time.
@@ -42,7 +50,7 @@ impl Viewer {
 
 impl Listener for Viewer {
     fn published(&self, event: &Event) {
-        self.seen.borrow_mut().push(event.data.to_string());
+        self.seen.borrow_mut().push(text(event).to_owned());
         (self.then)(event);
     }
 }
@@ -86,11 +94,13 @@ fn a_gap_is_said_exactly_when_something_may_be_missing() {
 #[test]
 fn a_viewer_of_the_process_before_is_told_of_the_gap() {
     // 1. A process publishes, and a viewer has seen all of it.
-    let before = Channel::in_memory(NOW_MS, Retention::default());
+    let simulation = Simulation::new(1);
+    let before = Channel::in_memory(simulation.reactor(), Retention::default());
     let seen = publish(&before, "old");
     drop(before);
     // 2. The process dies and comes back with an empty memory.
-    let after = Channel::in_memory(NOW_MS + 2_000, Retention::default());
+    simulation.advance(Duration::from_secs(2));
+    let after = Channel::in_memory(simulation.reactor(), Retention::default());
     // 3. The viewer resumes before and after the first publish: both times it hears that history was lost.
     let empty = since(&after, Since::After(seen));
     assert!(empty.gap.is_some() && empty.events.is_empty() && empty.next > seen);
@@ -108,8 +118,8 @@ fn reading_in_small_pieces_gives_the_whole() {
     }
     let (mut cursor, mut whole, mut batches) = (Since::Earliest, Vec::new(), 0);
     loop {
-        let batch = channel.since(cursor, Limit { events_max: 3, ..Limit::default() }).expect("readable");
-        whole.extend(batch.events.iter().map(|event| event.data.to_string()));
+        let batch = channel.since(cursor, Limit { events_max: 3, ..Limit::default() });
+        whole.extend(batch.events.iter().map(|event| text(event).to_owned()));
         (cursor, batches) = (Since::After(batch.next), batches + 1);
         if !batch.more {
             break;
@@ -133,10 +143,10 @@ fn a_listener_hears_what_follows_its_subscription() {
 
 #[test]
 fn a_refused_event_is_heard_by_nobody() {
-    let channel = Channel::in_memory(NOW_MS, Retention { bytes_max: 4, ..Retention::default() });
+    let channel = channel_of(Retention { bytes_max: 4, ..Retention::default() });
     let viewer = Viewer::new(|_| ());
     let _subscription = channel.subscribe(viewer.clone());
-    assert!(channel.publish(NOW_MS, "12345").is_err());
+    assert!(channel.publish_now("12345").is_err());
     assert_eq!((viewer.seen().as_str(), channel.statistics().published), ("", 0));
 }
 
@@ -145,7 +155,7 @@ fn publishing_from_a_listener_keeps_the_order_for_all() {
     let channel = channel(10);
     let publisher = channel.clone();
     let answering = Viewer::new(move |event| {
-        if &*event.data == "ping" {
+        if text(event) == "ping" {
             publish(&publisher, "pong");
             assert_eq!(publisher.statistics().pending, 2);
         }
@@ -182,7 +192,7 @@ fn coming_during_a_delivery_is_coming_after_the_event() {
     let held: Rc<RefCell<Vec<Subscription>>> = Rc::default();
     let (inviter_channel, guest, subscriptions) = (channel.clone(), late.clone(), held.clone());
     let inviter = Viewer::new(move |event| {
-        if &*event.data == "one" {
+        if text(event) == "one" {
             // The place of the one who left is taken again, behind and before the place being served.
             subscriptions.borrow_mut().pop();
             subscriptions.borrow_mut().push(inviter_channel.subscribe(guest.clone()));
@@ -199,7 +209,7 @@ fn coming_during_a_delivery_is_coming_after_the_event() {
 #[test]
 fn a_listener_that_panics_takes_nobody_with_it() {
     let channel = channel(10);
-    let first = Viewer::new(|event| assert_ne!(&*event.data, "bad", "broken viewer"));
+    let first = Viewer::new(|event| assert_ne!(text(event), "bad", "broken viewer"));
     let second = Viewer::new(|_| ());
     let _subscriptions = [channel.subscribe(first.clone()), channel.subscribe(second.clone())];
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| publish(&channel, "bad")));
@@ -245,4 +255,44 @@ fn a_subscription_may_outlive_its_channel() {
     let subscription = channel.subscribe(Viewer::new(|_| ()));
     drop(channel);
     drop(subscription);
+}
+
+#[test]
+fn who_is_here_is_counted_and_named() {
+    let channel = channel(2);
+    let changes: Rc<RefCell<Vec<String>>> = Rc::default();
+    let told = Rc::clone(&changes);
+    let watch = channel.watch_presence(move |change| told.borrow_mut().push(format!("{change:?}")));
+    let nobody = channel.enter(None);
+    let ann = [channel.enter(Some("ann")), channel.enter(Some("ann"))];
+    let bob = channel.enter(Some("bob"));
+    assert_eq!(bob.name(), Some("bob"));
+    assert_eq!((channel.present(), channel.names()), (4, vec![("ann".into(), 2), ("bob".into(), 1)]));
+    drop((nobody, bob));
+    drop(watch);
+    drop(ann);
+    assert_eq!((channel.present(), channel.names()), (0, vec![]));
+    let expected = [
+        "Joined(None)",
+        "Joined(Some(\"ann\"))",
+        "Joined(Some(\"ann\"))",
+        "Joined(Some(\"bob\"))",
+        "Left(None)",
+    ];
+    assert_eq!(changes.borrow()[..5], expected);
+    assert_eq!(changes.borrow()[5..], ["Left(Some(\"bob\"))"], "the watch had ended");
+}
+
+#[test]
+fn what_is_too_old_goes_when_somebody_looks() {
+    let simulation = Simulation::new(1);
+    let age_max = Some(Duration::from_secs(10));
+    let channel = Channel::in_memory(simulation.reactor(), Retention { age_max, ..Retention::default() });
+    let first = publish(&channel, "old");
+    simulation.advance(Duration::from_secs(9));
+    publish(&channel, "new");
+    assert_eq!(texts(&since(&channel, Since::Earliest)), ["old", "new"]);
+    simulation.advance(Duration::from_secs(2));
+    assert_eq!(texts(&since(&channel, Since::Earliest)), ["new"]);
+    assert_eq!(since(&channel, Since::After(EventId(first.0 - 1))).gap.expect("it is gone").missed, Some(1));
 }

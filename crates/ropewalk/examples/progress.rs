@@ -7,9 +7,8 @@
 //! there are 216816 primes below 3000000
 //! ```
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use ropewalk::channel::{Channel, Retention};
+use ropewalk::channel::Retention;
 use ropewalk::reactor::Sender;
 use ropewalk::web::{Request, Response, Router, Site, push};
 use ropewalk::{Reactor, net};
@@ -50,9 +49,7 @@ fn count(below: u64, progress: &Sender<u64>) -> u64 {
 
 /// The page, its bar, and the report.
 pub fn site(reactor: &Reactor, below: u64) -> Site {
-    let now = reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let feed = push::Feed::new(reactor, Channel::in_memory(now_ms, Retention::default()));
+    let feed = push::Feed::in_memory(reactor, Retention::default());
     let publish = feed.clone();
     // The thread's side may be sent anywhere; this side stays on the loop, as the feed must.
     let (receiver, progress) = reactor.receiver(128, move |percent: u64| {

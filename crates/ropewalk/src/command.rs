@@ -13,13 +13,14 @@ use ropewalk_web::Site;
 
 use crate::cert::{self, CertArgs};
 use crate::folder::WebArgs;
+use crate::push::{self, PushArgs};
 use crate::welcome;
 
 const NAME: &str = "ropewalk";
 pub(crate) const WEB_ENDPOINT: &str = "tcp:8080";
 const RAW_ENDPOINT: &str = "tcp:8888";
 
-/// Serves connections that stay open: live logs and web sites.
+/// Serves connections that stay open: live logs, push and web sites.
 ///
 /// Without a command it serves a welcome page that shows its own access log live, on 127.0.0.1:8080.
 /// Endpoints are written tcp:8080, tcp:8080:interface=0.0.0.0, tcp6:8080, ssl:8443:privateKey=key.pem:certKey=cert.pem or
@@ -42,6 +43,8 @@ enum Command {
     Web(WebArgs),
     /// Stream the lines of files as they grow, to every viewer at once
     Tail(TailArgs),
+    /// Serve channels: publish by POST, read by event stream, JSON lines or long poll
+    Push(PushArgs),
     /// Make a self-signed certificate and its key, for development
     Cert(CertArgs),
 }
@@ -91,6 +94,7 @@ pub(crate) fn run() -> ExitCode {
             None => welcome::build(app, local(cli.listen.map_or_else(|| WEB_ENDPOINT.parse(), Ok)?)),
             Some(Command::Web(args)) => web(app, args),
             Some(Command::Tail(args)) => tail(app, args),
+            Some(Command::Push(args)) => push::build(app, args),
             Some(Command::Cert(_)) => Err(StartError::new("cert serves nothing")),
         }
     })
@@ -101,7 +105,7 @@ fn lines(text: &str) -> Result<usize, String> {
 }
 
 /// A service that was given no interface is for this machine only.
-fn local(endpoint: ServerEndpoint) -> ServerEndpoint {
+pub(crate) fn local(endpoint: ServerEndpoint) -> ServerEndpoint {
     endpoint.or_interface(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 

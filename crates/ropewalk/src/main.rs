@@ -5,6 +5,7 @@
 mod cert;
 mod command;
 mod folder;
+mod push;
 mod welcome;
 
 use std::process::ExitCode;

@@ -22,6 +22,8 @@ examples! {
     "../examples/hello.rs" hello,
     "../examples/logging.rs" logging,
     "../examples/middleware.rs" middleware,
+    "../examples/one_channel.rs" one_channel,
+    "../examples/presence.rs" presence,
     "../examples/progress.rs" progress,
     "../examples/proxy.rs" proxy,
     "../examples/race.rs" race,
@@ -63,6 +65,8 @@ mod messages;
 mod protocols;
 #[path = "examples_driven/proxying.rs"]
 mod proxying;
+#[path = "examples_driven/pushing.rs"]
+mod pushing;
 #[path = "examples_driven/reconnecting.rs"]
 mod reconnecting;
 #[path = "examples_driven/support.rs"]

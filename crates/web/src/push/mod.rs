@@ -1,29 +1,37 @@
-//! The faces of a channel: Server-Sent Events, long poll, raw TCP. A `Feed` stands between one channel and all its viewers on
-//! one worker. A viewer is a cursor: while its connection keeps up it gets each batch as bytes that all viewers share; when it
-//! blocks it is passed over, and reads on from the log once there is room. So a stalled viewer holds one output buffer and
-//! delays nobody, and what is gone meanwhile is an explicit gap.
+//! The faces of a channel: Server-Sent Events, lines of JSON, long poll, raw TCP. A `Feed` stands between one channel and all its
+//! viewers on one worker. A viewer is a cursor: while its connection keeps up it gets each batch as bytes that all viewers of its
+//! kind share; when it blocks it is passed over, and reads on from the log once there is room. So a stalled viewer holds one output
+//! buffer and delays nobody, and what is gone meanwhile is an explicit gap.
 //!
-//! Events of one turn go out as one batch: ten lines are one write per viewer, not ten.
+//! Events of one turn go out as one batch: ten lines are one write per viewer, not ten. `service` serves many channels by their
+//! names, each through a feed that is there while somebody looks.
 
+mod guard;
+mod kind;
 mod poll;
+mod publish;
 mod raw;
-mod sse;
+mod service;
+mod stream;
 mod viewer;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ropewalk_channel::{
-    Batch, Channel, Event, EventId, Limit, Listener, Retention, Since, StoreError, Subscription,
+    Batch, Channel, ChannelError, Data, Event, EventId, Limit, Listener, Retention, Since, Slow, Subscription,
 };
 use ropewalk_net::Transport;
-use ropewalk_reactor::{Deferred, Firing, LoopingCall, Reactor};
+use ropewalk_reactor::{Deferred, Firing, Key, LoopingCall, Reactor};
 
+pub use kind::Kind;
 pub use poll::poll;
 pub use raw::RawViewers;
-pub use sse::sse;
-use viewer::{Kind, Viewer};
+pub use service::{Action, Allow, Push, PushOptions, Upgrade, service};
+pub use stream::{resume, sse};
+pub use viewer::Parked;
+use viewer::Viewer;
 
 /// How often a silent stream of events says that it is alive: proxies cut what is silent for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -37,11 +45,11 @@ const CATCH_UP: Limit = Limit { events_max: 256, bytes_max: 64 * 1024 };
 /// use ropewalk_reactor::Simulation;
 /// use ropewalk_web::{Router, push};
 /// let simulation = Simulation::new(1);
-/// let feed = push::Feed::new(simulation.reactor(), Channel::in_memory(0, Retention::default()));
+/// let feed = push::Feed::new(Channel::in_memory(simulation.reactor(), Retention::default()));
 /// let router = Router::new().route("GET", "/events", push::sse(&feed, 0)).route("GET", "/poll", push::poll(&feed));
 /// feed.publish("the first line")?;
 /// # drop(router);
-/// # Ok::<(), ropewalk_channel::StoreError>(())
+/// # Ok::<(), ropewalk_channel::ChannelError>(())
 /// ```
 #[derive(Clone)]
 pub struct Feed(pub(crate) Rc<Inner>);
@@ -54,9 +62,7 @@ pub(crate) struct Inner {
     channel: Channel,
     viewers: RefCell<Vec<Rc<Viewer>>>,
     /// Long polls that wait for the next event.
-    waiters: RefCell<Vec<Firing<()>>>,
-    /// The channel's last event when this feed was made, and how many it had published by then.
-    began: (EventId, u64),
+    waiters: RefCell<Vec<Waiter>>,
     /// Events up to here were handed to the viewers that keep up.
     delivered: Cell<EventId>,
     /// A delivery is among the ready work.
@@ -65,6 +71,21 @@ pub(crate) struct Inner {
     heartbeat: RefCell<Option<LoopingCall>>,
     /// The last long poll answer: all who ask for the same get the same bytes.
     polled: RefCell<Option<Polled>>,
+}
+
+/// A long poll that waits: who is to be told, on which connection, and what it has.
+struct Waiter {
+    firing: Firing<()>,
+    transport: Key,
+    parked: Parked,
+}
+
+/// How a viewer begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Joining {
+    pub(crate) since: Since,
+    /// The name it gives.
+    pub(crate) name: Option<Rc<str>>,
 }
 
 /// Tells the feed; it does not keep it alive.
@@ -76,15 +97,20 @@ impl Listener for Told {
             feed.schedule();
         }
     }
+
+    fn closed(&self) {
+        if let Some(feed) = self.0.upgrade() {
+            feed.end();
+        }
+    }
 }
 
 impl Feed {
     /// A feed of this channel.
     #[must_use]
-    pub fn new(reactor: &Reactor, channel: Channel) -> Feed {
+    pub fn new(channel: Channel) -> Feed {
         let inner = Rc::new(Inner {
-            reactor: reactor.clone(),
-            began: (channel.last(), channel.statistics().published),
+            reactor: channel.reactor().clone(),
             delivered: Cell::new(channel.last()),
             channel,
             viewers: RefCell::default(),
@@ -102,15 +128,15 @@ impl Feed {
     /// A feed of a new channel whose history is in memory.
     #[must_use]
     pub fn in_memory(reactor: &Reactor, retention: Retention) -> Feed {
-        Feed::new(reactor, Channel::in_memory(wall_ms(reactor), retention))
+        Feed::new(Channel::in_memory(reactor, retention))
     }
 
-    /// Publishes a text now; its id is monotone, and never given again.
+    /// Publishes now, on a channel without a journal; see [`Channel::publish_now`], and [`Channel::publish`] for every channel.
     ///
     /// # Errors
-    /// The store's: a text larger than all the history that is kept.
-    pub fn publish(&self, text: impl Into<Rc<str>>) -> Result<EventId, StoreError> {
-        self.0.channel.publish(wall_ms(&self.0.reactor), text)
+    /// The channel's: an event larger than all the history that is kept, or a channel that is durable.
+    pub fn publish(&self, data: impl Into<Data>) -> Result<EventId, ChannelError> {
+        self.0.channel.publish_now(data)
     }
 
     /// The channel.
@@ -128,46 +154,60 @@ impl Feed {
     /// Viewers whose connection stays open now; a long poll counts while it waits.
     #[must_use]
     pub fn viewers(&self) -> usize {
-        let waiters = self.0.waiters.borrow().iter().filter(|waiter| !waiter.fired()).count();
+        let waiters = self.0.waiters.borrow().iter().filter(|waiter| !waiter.firing.fired()).count();
         self.0.viewers.borrow().len() + waiters
     }
 
-    /// How many events a gap is long, where that is known: both its ends were given since this feed began, and no id was
-    /// left out since. After a restart nobody knows.
-    fn missed(&self, batch: &Batch) -> Option<u64> {
-        let gap = batch.gap?;
-        let (first, published) = self.0.began;
-        let ids = self.0.channel.last().0.checked_sub(first.0)?;
-        let events = self.0.channel.statistics().published - published;
-        (first <= gap.asked && ids == events).then(|| gap.resumed.0.checked_sub(gap.asked.0)).flatten()
+    /// Every viewer in words, with the key of its connection: what another process needs to go on with them. A viewer that still
+    /// has something to be sent is at its cursor when that has been sent.
+    #[must_use]
+    pub fn parked(&self) -> Vec<(Key, Parked)> {
+        let viewers = self.0.viewers.borrow();
+        let channel = self.0.channel.name();
+        let streams = viewers.iter().map(|viewer| {
+            let parked = Parked {
+                channel: channel.to_string(),
+                kind: viewer.kind,
+                cursor: viewer.cursor.get(),
+                name: viewer.attendance.name().map(str::to_owned),
+            };
+            (viewer.transport.id(), parked)
+        });
+        let waiters = self.0.waiters.borrow();
+        let polls = waiters.iter().filter(|waiter| !waiter.firing.fired());
+        streams.chain(polls.map(|waiter| (waiter.transport, waiter.parked.clone()))).collect()
     }
 
     /// Fires at the next event.
-    fn changed(&self) -> Deferred<()> {
+    fn changed(&self, transport: Key, parked: Parked) -> Deferred<()> {
         let (firing, deferred) = Deferred::new(&self.0.reactor);
         let mut waiters = self.0.waiters.borrow_mut();
         // Those whose client left are dropped here, so that a silent channel does not collect them.
         if waiters.len() == waiters.capacity() {
-            waiters.retain(|waiter| !waiter.fired());
+            waiters.retain(|waiter| !waiter.firing.fired());
         }
-        waiters.push(firing);
+        waiters.push(Waiter { firing, transport, parked });
         deferred
     }
 
-    /// Adds a viewer that begins at `since`, and sends it what there is from there.
-    fn join(&self, transport: &Transport, kind: Kind, since: Since) -> Rc<Viewer> {
+    /// Adds a viewer, and sends it what there is from where it begins.
+    fn join(&self, transport: &Transport, kind: Kind, joining: Joining) -> Rc<Viewer> {
         let inner = &self.0;
-        let cursor = match since {
+        let cursor = match joining.since {
             Since::Now => inner.channel.last(),
             _ => EventId::EARLIEST,
         };
-        let viewer = Rc::new(Viewer::new(transport.clone(), kind, cursor));
+        let attendance = inner.channel.enter(joining.name.as_deref());
+        let viewer = Rc::new(Viewer::new(transport.clone(), kind, cursor, attendance));
         let mut viewers = inner.viewers.borrow_mut();
         viewer.index.set(viewers.len());
         viewers.push(Rc::clone(&viewer));
         drop(viewers);
-        if since != Since::Now {
-            self.catch_up_from(&viewer, since);
+        if joining.since != Since::Now {
+            self.catch_up_from(&viewer, joining.since);
+        }
+        if inner.channel.is_closed() {
+            transport.lose_connection();
         }
         inner.keep_alive();
         viewer
@@ -194,20 +234,18 @@ impl Feed {
 
     /// Reads on for a viewer that lags, as far as its connection takes it.
     fn catch_up(&self, viewer: &Viewer) {
-        self.catch_up_from(viewer, Since::After(viewer.cursor.get()));
+        let place = Since::After(viewer.cursor.get());
+        if self.0.is_too_slow(viewer) {
+            return viewer.transport.abort_connection();
+        }
+        self.catch_up_from(viewer, place);
     }
 
     fn catch_up_from(&self, viewer: &Viewer, mut since: Since) {
         viewer.lagging.set(false);
         while !viewer.transport.is_full() {
-            let batch = match self.0.channel.since(since, CATCH_UP) {
-                Ok(batch) => batch,
-                Err(error) => {
-                    tracing::error!("reading a channel: {error}");
-                    return viewer.transport.lose_connection();
-                }
-            };
-            viewer.write(&batch, self.missed(&batch));
+            let batch = self.0.channel.since(since, CATCH_UP);
+            viewer.write(&batch);
             viewer.cursor.set(batch.next);
             since = Since::After(batch.next);
             if !batch.more {
@@ -216,12 +254,6 @@ impl Feed {
         }
         viewer.lags();
     }
-}
-
-/// The wall clock in milliseconds since the Unix epoch.
-fn wall_ms(reactor: &Reactor) -> u64 {
-    let now = reactor.wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Inner {
@@ -236,15 +268,12 @@ impl Inner {
     fn deliver(self: &Rc<Self>) {
         self.scheduled.set(false);
         let from = self.delivered.get();
-        let batch = match self.channel.since(Since::After(from), Limit::default()) {
-            Ok(batch) => batch,
-            Err(error) => return tracing::error!("reading a channel: {error}"),
-        };
+        let batch = self.channel.since(Since::After(from), Limit::default());
         self.delivered.set(batch.next);
         self.fan_out(from, &batch);
         for waiter in std::mem::take(&mut *self.waiters.borrow_mut()) {
             // It fails when the client has left.
-            let _ = waiter.callback(());
+            let _ = waiter.firing.callback(());
         }
         if batch.more {
             self.schedule();
@@ -252,10 +281,13 @@ impl Inner {
     }
 
     fn fan_out(self: &Rc<Self>, from: EventId, batch: &Batch) {
-        let mut frames: [Option<Rc<[u8]>>; Kind::COUNT] = Default::default();
+        let mut frames: [Option<Rc<[u8]>>; Kind::STREAMS] = Default::default();
         let viewers = self.viewers.borrow();
         for viewer in viewers.iter() {
             if viewer.lagging.get() {
+                if self.is_too_slow(viewer) {
+                    viewer.transport.abort_connection();
+                }
                 continue;
             }
             if viewer.cursor.get() != from || batch.gap.is_some() {
@@ -269,8 +301,7 @@ impl Inner {
                 viewer.lags();
                 continue;
             }
-            let frame =
-                frames[viewer.kind as usize].get_or_insert_with(|| viewer.kind.encode(batch, None).into());
+            let frame = frames[viewer.kind as usize].get_or_insert_with(|| viewer.kind.encode(batch).into());
             viewer.transport.write_shared(frame);
             viewer.cursor.set(batch.next);
         }
@@ -292,11 +323,31 @@ impl Inner {
     }
 
     fn beat(&self) {
-        let comment: Rc<[u8]> = b":\n\n".as_slice().into();
+        let mut beats: [Option<Rc<[u8]>>; Kind::STREAMS] = Default::default();
         for viewer in self.viewers.borrow().iter() {
-            if viewer.kind == Kind::Sse && !viewer.lagging.get() && viewer.transport.buffered() == 0 {
-                viewer.transport.write_shared(&comment);
+            if viewer.lagging.get() || viewer.transport.buffered() > 0 {
+                continue;
             }
+            let beat = beats[viewer.kind as usize].get_or_insert_with(|| viewer.kind.heartbeat().into());
+            if !beat.is_empty() {
+                viewer.transport.write_shared(beat);
+            }
+        }
+    }
+
+    /// Whether events are gone that this viewer has not read, and the channel will not have that.
+    fn is_too_slow(&self, viewer: &Viewer) -> bool {
+        self.channel.options().slow == Slow::Disconnect && viewer.cursor.get() < self.channel.floor()
+    }
+
+    /// The channel was removed: everybody's stream ends, and polls are answered.
+    fn end(&self) {
+        for viewer in self.viewers.borrow().iter() {
+            viewer.transport.lose_connection();
+        }
+        for waiter in self.waiters.take() {
+            // It fails when the client has left.
+            let _ = waiter.firing.callback(());
         }
     }
 }

@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ropewalk_channel::{Batch, EventId, Limit, Since, StoreError};
+use ropewalk_channel::{EventId, Limit, Since};
 use ropewalk_net::Lost;
 use ropewalk_reactor::Failure;
 use ropewalk_reactor::failure::TimedOut;
-use serde_json::json;
 
-use super::{Feed, sse::since};
+use super::kind::Kind;
+use super::viewer::Parked;
+use super::{Feed, Joining, stream};
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::{Handler, handler};
@@ -27,40 +28,49 @@ const PATIENCE: Duration = Duration::from_secs(25);
 pub fn poll(feed: &Feed) -> impl Handler + use<> {
     let feed = feed.clone();
     handler(move |request: Request| {
+        let joining = Joining { since: stream::since(&request).unwrap_or(Since::Now), name: None };
         request.wait_long();
         let feed = feed.clone();
-        async move { answer(&feed, &request).await }
+        async move { answer(&feed, &request, joining).await }
     })
 }
 
-async fn answer(feed: &Feed, request: &Request) -> Result<Response, Failure> {
+pub(super) async fn answer(feed: &Feed, request: &Request, joining: Joining) -> Result<Response, Failure> {
     let until = feed.reactor().now() + PATIENCE;
-    let asked = since(request, 0);
+    let _here = feed.channel().enter(joining.name.as_deref());
     // "From now on" becomes a place, so that nothing is missed while this waits.
-    let mut place = match asked {
+    let mut place = match joining.since {
         Since::Now => Since::After(feed.channel().last()),
         other => other,
     };
     let mut over = false;
     loop {
-        if let Some(body) = feed.poll_body(place)? {
+        if let Some(body) = feed.poll_body(place) {
             return Ok(json_response(body));
         }
         // Only behind the look above: what came in the last moment is not passed over.
-        if over {
+        if over || feed.channel().is_closed() {
             return Ok(nothing(feed.channel().last()));
         }
-        if let Since::Last(_) = place {
+        if let Since::Last(_) | Since::Earliest = place {
             place = Since::After(feed.channel().last());
         }
+        let Since::After(cursor) = place else { unreachable!("every other place was made one of these") };
+        let parked = Parked {
+            channel: feed.channel().name().to_string(),
+            kind: Kind::Poll,
+            cursor,
+            name: joining.name.as_deref().map(str::to_owned),
+        };
         let left = until - feed.reactor().now();
-        over = wait(feed, request, left).await?;
+        over = wait(feed, request, left, parked).await?;
     }
 }
 
 /// Waits for the next event; true when there was none in time, or the program stops.
-async fn wait(feed: &Feed, request: &Request, left: Duration) -> Result<bool, Failure> {
-    let mut changed = pin!(feed.changed().add_timeout(left));
+async fn wait(feed: &Feed, request: &Request, left: Duration, parked: Parked) -> Result<bool, Failure> {
+    let changed = feed.changed(request.transport().id(), parked);
+    let mut changed = pin!(changed.add_timeout(left));
     let mut told = Some(Box::pin(request.notify_finish()));
     poll_fn(|context| {
         while let Some(Poll::Ready(outcome)) = told.as_mut().map(|told| told.as_mut().poll(context)) {
@@ -85,41 +95,27 @@ fn nothing(next: EventId) -> Response {
 }
 
 fn json_response(body: Rc<[u8]>) -> Response {
-    Response::new(body).content_type("application/json").header("Cache-Control", "no-store")
+    Response::new(body).content_type(Kind::Poll.content_type()).header("Cache-Control", "no-store")
 }
 
 impl Feed {
     /// The answer for what follows this place; `None` while nothing does.
-    fn poll_body(&self, place: Since) -> Result<Option<Rc<[u8]>>, StoreError> {
+    fn poll_body(&self, place: Since) -> Option<Rc<[u8]>> {
         let last = self.0.channel.last();
         if let (Since::After(id), Some((asked, at, body))) = (place, &*self.0.polled.borrow())
             && *asked == id
             && *at == last
         {
-            return Ok(Some(Rc::clone(body)));
+            return Some(Rc::clone(body));
         }
-        let batch = self.0.channel.since(place, Limit::default())?;
+        let batch = self.0.channel.since(place, Limit::default());
         if batch.events.is_empty() && batch.gap.is_none() {
-            return Ok(None);
+            return None;
         }
-        let body: Rc<[u8]> = encode(&batch, self.missed(&batch)).into();
+        let body: Rc<[u8]> = Kind::Poll.encode(&batch).into();
         if let Since::After(id) = place {
             *self.0.polled.borrow_mut() = Some((id, last, Rc::clone(&body)));
         }
-        Ok(Some(body))
+        Some(body)
     }
-}
-
-fn encode(batch: &Batch, missed: Option<u64>) -> Vec<u8> {
-    let id = |id: EventId| id.to_string();
-    let events: Vec<_> =
-        batch.events.iter().map(|event| json!({ "id": id(event.id), "data": &*event.data })).collect();
-    let mut body = json!({ "events": events, "next": id(batch.next) });
-    if let Some(gap) = batch.gap {
-        body["gap"] = json!({ "asked": id(gap.asked), "resumed": id(gap.resumed) });
-        if let Some(missed) = missed {
-            body["gap"]["missed"] = missed.into();
-        }
-    }
-    body.to_string().into_bytes()
 }

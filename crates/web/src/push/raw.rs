@@ -4,11 +4,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_channel::Since;
 use ropewalk_net::{Address, Factory, Lost, Protocol, Transport};
 
-use super::Feed;
-use super::viewer::{Kind, Viewer};
+use super::kind::Kind;
+use super::viewer::Viewer;
+use super::{Feed, Joining, stream};
 use crate::constant_time_eq;
 
 /// How long a viewer may take to send the token.
@@ -66,8 +66,8 @@ impl RawViewer {
     fn join(&mut self, transport: &Transport) {
         transport.set_deadline(None);
         self.said = Vec::new();
-        let since = if self.history == 0 { Since::Now } else { Since::Last(self.history) };
-        self.viewer = Some(self.feed.join(transport, Kind::Raw, since));
+        let joining = Joining { since: stream::last(self.history), name: None };
+        self.viewer = Some(self.feed.join(transport, Kind::Raw, joining));
     }
 }
 
