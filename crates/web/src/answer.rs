@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use ropewalk_reactor::Failure;
 
+use crate::extract::Rejection;
 use crate::inbound::BodyError;
 use crate::response::{Body, Response};
 
@@ -141,13 +142,16 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
-/// A 500 that tells the client the id of an incident and the log everything; see [`Response::failure`]. But a request body that
-/// could not be read is the client's own: a [`BodyError`] is what it is without a failure around it.
+/// A 500 that tells the client the id of an incident and the log everything; see [`Response::failure`]. But what is the client's own stays so:
+/// a [`BodyError`] and a [`Rejection`] are what they are without a failure around them.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        match self.check::<BodyError>() {
-            Some(error) => error.clone().into_response(),
-            None => Response::failure(self),
+        if let Some(error) = self.check::<BodyError>() {
+            return error.clone().into_response();
+        }
+        match self.check::<Rejection>() {
+            Some(rejection) if rejection.status() != 500 => rejection.clone().into_response(),
+            _ => Response::failure(self),
         }
     }
 }

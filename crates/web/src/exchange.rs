@@ -22,6 +22,7 @@ use crate::incident::{Incident, discard};
 use crate::leaving::IfClientLeaves;
 use crate::limits::count;
 use crate::middleware::Limit;
+use crate::parts::Parts;
 use crate::response::{Body, Marks, Response};
 use crate::site::SiteCore;
 
@@ -86,6 +87,8 @@ pub(crate) struct Rare {
     pub(crate) decoder: Option<Box<Inflow>>,
     /// A time limit of this request's own; it goes with the exchange.
     pub(crate) limit: Option<Limit>,
+    /// What middlewares leave for those within.
+    pub(crate) parts: Parts,
 }
 
 /// Changes an answer before it is sent.
@@ -481,6 +484,8 @@ impl Exchange {
     /// Answers in the handler's place: for whoever still means to, it is as if the client were gone.
     pub(crate) fn overrule(&self, response: Response, lost: &Lost) {
         self.tell_lost(lost);
+        // What the handler was about to do is not done.
+        discard(self.take_gate());
         self.respond(response);
         self.stage.set(Stage::Lost);
     }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  from the head, in any place     Path  Query  Headers  Header  Cookies  State  Method  Peer  Option<E>  Result<E, Rejection>
-//!  with the body, in the last one  Json  Form  String  Vec<u8>  Limited<E, MAX>  Request
+//!                                  Session  CurrentUser
+//!  with the body, in the last one  Json  Form  FormData  Multipart  String  Vec<u8>  Limited<E, MAX>  Request
 //! ```
 //! A function without a body among its arguments is called at once; nothing is boxed for it.
 //!
@@ -43,6 +44,7 @@ use std::rc::Rc;
 use crate::answer::{Answer, IntoAnswer};
 use crate::request::Request;
 
+pub(crate) use body::read_form;
 pub use body::{Form, Json, Limited};
 pub(crate) use head::path;
 pub use head::{Basic, Bearer, Field, Header, Headers, Method, Path, Peer, Query, State, UserAgent};

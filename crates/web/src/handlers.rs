@@ -221,6 +221,9 @@ async fn work<H: RequestHandler>(handler: &mut H, call: &mut Call) -> Outcome<()
             return Ok(());
         }
     }
+    if !H::STREAMED {
+        call.read_form()?;
+    }
     let method = call.request().method().to_owned();
     if let Some(outcome) = dispatch(handler, call, &method).await {
         return outcome;

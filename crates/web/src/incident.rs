@@ -19,7 +19,7 @@ use crate::exchange::{Exchange, Stage};
 use crate::inbound::BodyError;
 use crate::response::Response;
 
-pub(crate) use page::Escaped;
+pub use page::Escaped;
 
 /// Nothing of an error's answer runs, loads, or may be framed; the page for developers has a style of its own.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -31,6 +31,7 @@
 mod accept;
 mod access;
 mod answer;
+mod auth;
 pub mod client;
 mod cookies;
 mod encoding;
@@ -44,6 +45,8 @@ mod incident;
 mod leaving;
 mod limits;
 mod middleware;
+mod multipart;
+mod parts;
 mod proxy;
 pub mod push;
 mod request;
@@ -51,34 +54,47 @@ pub mod resource;
 mod responder;
 mod response;
 mod router;
+mod secret;
 mod server;
+mod session;
+mod signed;
 mod site;
 pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 pub mod websocket;
+mod xsrf;
 
 pub use access::{AccessObserver, AccessRecord, CombinedLog, STATUS_CLIENT_GONE};
 pub use answer::{Answer, IntoAnswer, IntoResponse, marker};
+pub use auth::{Authenticated, BasicAuth, CurrentUser, Identify, local_target};
 pub use cookies::{Cookie, CookieError, Cookies, SameSite};
 pub use encoding::{Coding, Compression, Decompression};
 pub use errors::{ErrorPage, ErrorPages};
 pub use extract::Rejection;
 pub use files::Files;
 pub use inbound::BodyError;
+pub use incident::Escaped;
 pub use leaving::IfClientLeaves;
 pub use limits::{Limits, SiteStatistics};
 pub use middleware::{
     BodyLimit, Cors, Layered, Metrics, Middleware, Next, RateLimit, RequestId, SecurityHeaders, Timeout,
     middleware,
 };
+pub use multipart::{FormData, Multipart, MultipartLimits, Part, PartInfo, Upload};
 pub use proxy::TrustedProxies;
 pub use request::{Arguments, Request};
 pub use responder::Responder;
 pub use response::{Body, ByteStream, Response};
 pub use ropewalk_net::NetworkError;
 pub use router::{Handler, Redirect, RouteError, Router, UrlArgs, UrlError, Urls, handler};
+pub use session::{
+    Changes, MemorySessions, Record, Session, SessionKey, SessionStore, Sessions, SharedSessions,
+    SqliteSessions, Swept, check_session_store,
+};
+pub use signed::{KeyError, Keys, SignError};
 pub use site::{Site, SiteHandle};
+pub use xsrf::Xsrf;
 
 pub use ropewalk_reactor::{Failure, Outcome};
 

@@ -254,6 +254,9 @@ impl Request {
 
     /// [`Request::piece`] for hand-written futures.
     pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Vec<u8>>, BodyError>> {
+        if let Some(piece) = self.exchange.if_rare(|rare| rare.parts.replay.pop_front()) {
+            return Poll::Ready(Ok(Some(piece)));
+        }
         let decoder = self.exchange.if_rare(|rare| rare.decoder.take());
         let Some(mut decoder) = decoder else { return self.poll_raw(context) };
         let piece = decoder.poll(context, |context| self.poll_raw(context));

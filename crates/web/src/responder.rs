@@ -233,8 +233,7 @@ impl Responder {
         match exchange.stage.get() {
             Stage::Waiting if !self.0.finished.replace(true) => {
                 self.0.head.borrow_mut().take();
-                *exchange.given.borrow_mut() = Some(Box::new(response));
-                exchange.transport().wake();
+                exchange.hand_over(response);
             }
             Stage::Lost => {}
             Stage::Waiting | Stage::Streaming | Stage::Finished => self.misuse("respond"),

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 mod common;
+#[path = "hardening/visitors.rs"]
+mod visitors;
 
 use std::cell::Cell;
 use std::rc::Rc;

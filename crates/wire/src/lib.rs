@@ -3,6 +3,7 @@
 //! ```text
 //!   socket ──bytes──▶ http1::Head ──▶ framing ──▶ http1::BodyDecoder ──▶ Data, End
 //!   socket ◀──bytes── http1::encode_* , sse::encode_* ◀── status, fields, body, events
+//!   socket ──bytes──▶ multipart::Decoder ──▶ parts of a form
 //!   socket ──bytes──▶ proxy_protocol::Decoder ──▶ whose connection it is; what follows is another protocol's
 //!   socket ──bytes──▶ websocket::Decoder ──▶ Message, Ping, Close; websocket::Encoder and Prepared ──bytes──▶ socket
 //! ```
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod http1;
+pub mod multipart;
 pub mod proxy_protocol;
 pub mod sse;
 pub mod websocket;

@@ -12,8 +12,8 @@ use crate::answer::IntoResponse;
 use crate::request::{Arguments, Request};
 use crate::response::Response;
 
-/// A form that was sent as `application/x-www-form-urlencoded`, as a struct or a map. Another type is a 415, and fields that do not fit
-/// are a 422.
+/// A form, as a struct or a map: `application/x-www-form-urlencoded`, or `multipart/form-data`, of which the files are passed over (see
+/// [`crate::FormData`]). Another type is a 415, and fields that do not fit are a 422.
 #[derive(Clone, Debug)]
 pub struct Form<T>(pub T);
 
@@ -79,13 +79,20 @@ impl<E: FromRequest<via::Body> + 'static, const MAX: u64> FromRequest<via::Body>
 impl<T: DeserializeOwned + 'static> FromRequest<via::Body> for Form<T> {
     fn from_request(request: Request) -> Extracted<Form<T>> {
         Extracted::later(async move {
+            if request.has_type("multipart/form-data") {
+                return read_form(crate::Multipart::new(request)?.fields().await?).map(Form);
+            }
             if !request.has_type("application/x-www-form-urlencoded") {
                 return Err(untyped(&request, "application/x-www-form-urlencoded"));
             }
-            let pairs = Arguments::read(&request.bytes().await?).into_pairs();
-            arguments("form", pairs).map(Form).map_err(unprocessable)
+            read_form(Arguments::read(&request.bytes().await?)).map(Form)
         })
     }
+}
+
+/// A form's arguments as a type.
+pub(crate) fn read_form<T: DeserializeOwned>(form: Arguments) -> Result<T, Rejection> {
+    arguments("form", form.into_pairs()).map_err(unprocessable)
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest<via::Body> for Json<T> {

@@ -76,6 +76,12 @@ impl Rejection {
         self
     }
 
+    /// The same on a connection that closes: the body was not read to its end.
+    pub(crate) fn closing(mut self) -> Rejection {
+        self.0.close = true;
+        self
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -16,6 +16,7 @@ use crate::cookies::{Cookie, CookieError};
 use crate::exchange::Exchange;
 use crate::extract::{self, Rejection};
 use crate::inbound::BodyError;
+use crate::multipart::{self, InMemory, PartInfo};
 use crate::request::{Arguments, Request};
 use crate::responder::Responder;
 use crate::response::Response;
@@ -32,6 +33,8 @@ pub struct Call {
     body: Vec<u8>,
     /// Query first, then form.
     arguments: Option<(Arguments, Arguments)>,
+    /// Of a form that is here whole.
+    files: Vec<InMemory>,
     status: u16,
     content_type: Option<Text>,
     fields: Vec<(Text, Text)>,
@@ -51,6 +54,7 @@ impl Call {
             request,
             body: Vec::new(),
             arguments: None,
+            files: Vec::new(),
             status: 200,
             content_type: None,
             fields: Vec::new(),
@@ -135,6 +139,28 @@ impl Call {
     /// All arguments of this name in the form that is the body.
     pub fn body_arguments(&mut self, name: &str) -> Vec<String> {
         self.both().1.all(name).map(str::to_owned).collect()
+    }
+
+    /// The first file of this name in the form that is the body: what it says of itself, and its bytes. Tornado's `request.files`. The whole form is in
+    /// memory; a handler for large ones is [streamed](super::RequestHandler::STREAMED), or takes a [`crate::Multipart`].
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<(&PartInfo, &[u8])> {
+        self.files().find(|(info, _)| info.name() == name)
+    }
+
+    /// All files of the form that is the body, in order.
+    pub fn files(&self) -> impl Iterator<Item = (&PartInfo, &[u8])> {
+        self.files.iter().map(|file| (&file.info, file.bytes.as_slice()))
+    }
+
+    /// Reads the form that the body is, if it is one with files.
+    pub(super) fn read_form(&mut self) -> Result<(), Rejection> {
+        if !self.body.is_empty() && self.request.has_type("multipart/form-data") {
+            let (fields, files) = multipart::read_whole(&self.request, &self.body)?;
+            self.arguments = Some((self.request.arguments(), fields));
+            self.files = files;
+        }
+        Ok(())
     }
 
     fn both(&mut self) -> &(Arguments, Arguments) {

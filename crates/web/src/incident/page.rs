@@ -64,8 +64,16 @@ fn list<T: Display>(f: &mut fmt::Formatter<'_>, title: &str, items: impl Iterato
     writeln!(f, "</ol>")
 }
 
-/// Anything as text of HTML: no markup, no end of an attribute, no control characters but the ends of lines.
-pub(crate) struct Escaped<T>(pub(crate) T);
+/// Anything as text of HTML: no markup, no end of an attribute, no control characters but the ends of lines. For text, and for attributes
+/// in quotes; not for scripts, styles, and addresses of which somebody else chooses the scheme.
+///
+/// ```
+/// use ropewalk_web::Escaped;
+/// let name = "<b onclick=\"x\">";
+/// assert_eq!(format!("<p>{}</p>", Escaped(name)), "<p>&lt;b onclick=&quot;x&quot;&gt;</p>");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<T>(pub T);
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -111,16 +111,38 @@ impl Peers {
     }
 }
 
+impl RateLimit {
+    /// Takes a token for this request's peer, or answers that there is none.
+    pub(crate) fn admit(&self, request: &Request) -> Result<(), Response> {
+        let Some(peer) = request.client() else { return Ok(()) };
+        self.take(customer(peer), request.reactor().now()).map_err(|wait| {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let response = Response::error(429, "too many requests; try again later");
+            response.header("Retry-After", seconds.to_string())
+        })
+    }
+
+    /// Gives a token back that was taken for this request.
+    pub(crate) fn give_back(&self, request: &Request) {
+        let Some(peer) = request.client().map(customer) else { return };
+        let mut peers = self.peers.borrow_mut();
+        let Some(known) = peers.full_at.remove(&peer) else { return };
+        peers.order.remove(&(known, peer));
+        let now = request.reactor().now();
+        let ahead = known.since(now);
+        if ahead > self.pace {
+            let full_at = now + (ahead - self.pace);
+            peers.full_at.insert(peer, full_at);
+            peers.order.insert((full_at, peer));
+        }
+    }
+}
+
 impl Middleware for RateLimit {
     fn handle(&self, request: Request, next: &Next) -> Answer {
-        let Some(peer) = request.client() else { return next.handle(request) };
-        match self.take(customer(peer), request.reactor().now()) {
+        match self.admit(&request) {
             Ok(()) => next.handle(request),
-            Err(wait) => {
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                let response = Response::error(429, "too many requests; try again later");
-                Answer::Now(response.header("Retry-After", seconds.to_string()))
-            }
+            Err(refused) => Answer::Now(refused),
         }
     }
 }

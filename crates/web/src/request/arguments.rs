@@ -48,8 +48,25 @@ impl Arguments {
         self.0.is_empty()
     }
 
+    pub(crate) fn from_pairs(pairs: Vec<(String, String)>) -> Arguments {
+        Arguments(pairs)
+    }
+
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
         self.0
+    }
+}
+
+/// From names and values, to be written as a query.
+///
+/// ```
+/// use ropewalk_web::Arguments;
+/// let arguments: Arguments = [("q", "rope & walk"), ("page", "2")].into_iter().collect();
+/// assert_eq!(arguments.to_string(), "q=rope+%26+walk&page=2");
+/// ```
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Arguments {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Arguments {
+        Arguments(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
@@ -85,15 +102,32 @@ impl Request {
         Arguments::read(self.query().unwrap_or_default().as_bytes())
     }
 
-    /// The arguments of a form in the body, `application/x-www-form-urlencoded`.
+    /// The arguments of a form in the body, `application/x-www-form-urlencoded` or `multipart/form-data`, of which the files are passed over: see
+    /// [`crate::FormData`].
     ///
     /// # Errors
-    /// The body is of another type (415), or cannot be read.
+    /// The body is of another type (415), malformed (400), beyond a limit (413), or cannot be read.
     pub async fn form(self) -> Result<Arguments, Rejection> {
+        if self.has_type("multipart/form-data") {
+            return crate::Multipart::new(self)?.fields().await;
+        }
         if !self.has_type("application/x-www-form-urlencoded") {
             return Err(Rejection::media("application/x-www-form-urlencoded"));
         }
         Ok(Arguments::read(&self.bytes().await?))
+    }
+
+    /// All arguments, those of the query first, and then those of the form in the body, if there is one of either type: Twisted's
+    /// `request.args`.
+    ///
+    /// # Errors
+    /// The body is a form and malformed (400), beyond a limit (413), or cannot be read.
+    pub async fn args(self) -> Result<Arguments, Rejection> {
+        let mut pairs = self.arguments().into_pairs();
+        if self.has_type("multipart/form-data") || self.has_type("application/x-www-form-urlencoded") {
+            pairs.extend(self.form().await?.into_pairs());
+        }
+        Ok(Arguments(pairs))
     }
 
     /// The body as text.

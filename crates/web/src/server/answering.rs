@@ -69,7 +69,15 @@ impl HttpConnection {
         let Some(future) = flight.future.take() else { return };
         let waker = flight.waker.get_or_insert_with(|| transport.waker()).clone();
         match poll(future, &mut Context::from_waker(&waker)) {
-            Polled::Ready(answer) => self.take(transport, exchange, answer),
+            Polled::Ready(answer) => {
+                self.take(transport, exchange, answer);
+                let goes_on = self.flight.as_ref().is_some_and(|flight| flight.future.is_some());
+                if goes_on && self.phase == Phase::Body {
+                    // Another future has come of it, which nothing but more of the body would poll again; and it may wait for something
+                    // else while the body waits for it.
+                    transport.wake();
+                }
+            }
             Polled::Pending(future) => self.flight().future = Some(future),
             Polled::Failed(failure) => self.fail(exchange, failure),
         }
