@@ -13,6 +13,7 @@ use ropewalk_web::Site;
 
 use crate::cert::{self, CertArgs};
 use crate::folder::WebArgs;
+use crate::hub::{self, HubArgs};
 use crate::push::{self, PushArgs};
 use crate::welcome;
 
@@ -45,6 +46,8 @@ enum Command {
     Tail(TailArgs),
     /// Serve channels: publish by POST, read by event stream, JSON lines or long poll
     Push(PushArgs),
+    /// Run a WebSub hub, or ask one that runs
+    Hub(Box<HubArgs>),
     /// Make a self-signed certificate and its key, for development
     Cert(CertArgs),
 }
@@ -80,6 +83,11 @@ pub(crate) fn run() -> ExitCode {
     if let Some(Command::Cert(args)) = &cli.command {
         return cert::run(NAME, args);
     }
+    if let Some(Command::Hub(args)) = &cli.command
+        && let Some(code) = args.ask(NAME)
+    {
+        return code;
+    }
     let settings = cli.options.settings();
     let alone = !matches!(cli.command, Some(Command::Web(_)));
     launch(NAME, settings, |app| {
@@ -95,6 +103,7 @@ pub(crate) fn run() -> ExitCode {
             Some(Command::Web(args)) => web(app, args),
             Some(Command::Tail(args)) => tail(app, args),
             Some(Command::Push(args)) => push::build(app, args),
+            Some(Command::Hub(args)) => hub::build(app, local(args.listen.clone()), &args),
             Some(Command::Cert(_)) => Err(StartError::new("cert serves nothing")),
         }
     })

@@ -33,6 +33,7 @@
 
 pub use ropewalk_app as app;
 pub use ropewalk_channel as channel;
+pub use ropewalk_hub as hub;
 pub use ropewalk_net as net;
 pub use ropewalk_net::testing;
 pub use ropewalk_reactor as reactor;

@@ -5,6 +5,7 @@
 mod cert;
 mod command;
 mod folder;
+mod hub;
 mod push;
 mod welcome;
 
