@@ -178,7 +178,8 @@ impl LogWriter {
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         let place = path.display().to_string();
         let out = Out::File(Box::new(opened));
-        let writer = Writer { out, place, gather, notice, trouble, missing: 0, failing: false };
+        let writer =
+            Writer { out, place, gather, notice, trouble, missing: 0, failing: false, dropping: false };
         LogWriter::start(writer, clock, day)
     }
 
@@ -206,7 +207,8 @@ impl LogWriter {
     pub fn stream(out: Box<dyn Write + Send>, place: &str, options: LogOptions) -> io::Result<LogWriter> {
         let LogOptions { clock, gather, notice, trouble, .. } = options;
         let (out, place) = (Out::Stream(out), place.to_owned());
-        let writer = Writer { out, place, gather, notice, trouble, missing: 0, failing: false };
+        let writer =
+            Writer { out, place, gather, notice, trouble, missing: 0, failing: false, dropping: false };
         LogWriter::start(writer, clock, None)
     }
 

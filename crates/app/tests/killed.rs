@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ropewalk_app::log::{Event, Level, from_json, to_json};
 use ropewalk_app::{At, LogWriter, Rotation};
@@ -34,10 +35,11 @@ fn the_child_writes_until_it_is_killed() {
         log.write(
             to_json(&Event::new(Level::Info, "child", "a line of the log").with("number", number)).as_bytes(),
         );
-        if number % 4_000 == 3_999 {
+        if number % 2_000 == 1_999 {
+            // A machine that is busy is not to drop lines.
+            assert!(log.flush(Duration::from_secs(20)));
             // The parent may kill it from here on, in whatever it is doing.
             println!("{number} lines");
-            std::thread::yield_now();
         }
     }
 }
@@ -55,7 +57,7 @@ fn numbers(path: &Path) -> Vec<u64> {
 
 #[test]
 fn kill_9_leaves_whole_lines_but_the_last() {
-    for round in 0..5 {
+    for round in 0..4 {
         let folder =
             Folder(std::env::temp_dir().join(format!("ropewalk-killed-{}-{round}", std::process::id())));
         fs::create_dir_all(&folder.0).unwrap();

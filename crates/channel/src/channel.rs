@@ -81,6 +81,8 @@ pub(crate) struct Making {
     pub(crate) name: Rc<str>,
     pub(crate) options: ChannelOptions,
     pub(crate) ledger: Rc<Ledger>,
+    /// It follows a channel of another worker: what is appended comes back from there.
+    pub(crate) follows: bool,
 }
 
 impl Channel {
@@ -91,6 +93,7 @@ impl Channel {
             name: "".into(),
             options: ChannelOptions { retention, event_bytes_max: usize::MAX, ..ChannelOptions::default() },
             ledger: Rc::new(Ledger::unlimited()),
+            follows: false,
         };
         Channel::empty(making, EventId(0))
     }
@@ -105,14 +108,15 @@ impl Channel {
     pub(crate) fn loaded(making: Making, loaded: Loaded, journal: Rc<dyn Journal>) -> Channel {
         let now_us = now_us(&making.reactor);
         let retention = making.options.retention;
-        let floor = loaded.floor;
+        let (floor, follows) = (loaded.floor, making.follows);
         let log = if loaded.events.is_empty() && !journal.knows(&making.name) {
             Log::new(floor, now_us, retention)
         } else {
             Log::loaded(floor, loaded.events, now_us / 1_000, retention)
         };
         let extent = log.extent();
-        let channel = Channel::over(making, log, loaded.clients, Some(Desk::new(Rc::clone(&journal))));
+        let channel =
+            Channel::over(making, log, loaded.clients, Some(Desk::new(Rc::clone(&journal), follows)));
         if extent.floor > floor && extent.dropped > 0 {
             journal.forget(channel.name(), extent.floor);
         }
@@ -351,6 +355,20 @@ impl Channel {
     /// Whether it was removed.
     pub fn is_closed(&self) -> bool {
         self.inner.closed.get()
+    }
+
+    /// What was published at home; first, if events are gone that were never here, up to where.
+    pub(crate) fn follow(&self, gone: Option<EventId>, events: Vec<Event>) {
+        if let Some(gone) = gone {
+            let before = self.inner.floor();
+            self.inner.log.borrow_mut().skip_to(gone);
+            self.inner.after_change(before);
+        }
+        for event in events {
+            if event.id > self.last() {
+                self.inner.append(event);
+            }
+        }
     }
 
     /// The end: what waits fails, and listeners are told.

@@ -41,6 +41,9 @@ pub trait Journal: 'static {
     /// Forgets a channel with all it has. No channel will get an id up to `mark` from [`Journal::load`]'s floor any more.
     fn remove(&self, channel: &str, mark: EventId) -> Deferred<()>;
 
+    /// The channel is let go of: whoever tells of its events need not any more.
+    fn close(&self, _channel: &str) {}
+
     /// The names of the channels that are kept, in no order.
     fn names(&self) -> Vec<String>;
 

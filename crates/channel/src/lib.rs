@@ -49,6 +49,7 @@ mod presence;
 mod rate;
 mod registry;
 mod retention;
+mod workers;
 
 #[doc(hidden)]
 pub mod conformance;
@@ -66,3 +67,4 @@ pub use options::{ChannelOptions, ChannelsOptions, Slow};
 pub use presence::{Attendance, PresenceChange, PresenceWatch};
 pub use registry::{Channels, ChannelsStatistics};
 pub use retention::{Limit, Retention};
+pub use workers::Home;

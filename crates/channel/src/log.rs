@@ -70,13 +70,26 @@ impl Log {
         debug_assert!(event.id > self.last, "ids rise");
         if event.id > self.given {
             // The journal has given an id of its own.
-            self.leave_out(EventId(event.id.0 - 1));
+            if self.dense_from.is_none() || event.id.0 > self.given.0 + 1 {
+                self.leave_out(EventId(event.id.0 - 1));
+            }
             self.given = event.id;
         }
         self.last = event.id;
         self.bytes += event.data.len();
         self.events.push_back(event);
         self.retain(now_ms);
+    }
+
+    /// Everything up to here is gone, and this log never had it.
+    pub(crate) fn skip_to(&mut self, floor: EventId) {
+        if floor > self.last {
+            self.dropped += self.events.len() as u64;
+            self.events.clear();
+            self.bytes = 0;
+            (self.floor, self.last) = (floor, floor);
+            self.leave_out(floor);
+        }
     }
 
     /// Drops what is too old, or too much.

@@ -17,6 +17,9 @@ use crate::journal::{Journal, Loaded};
 use crate::ledger::Ledger;
 use crate::name::check_name;
 use crate::options::ChannelsOptions;
+use crate::workers::Home;
+use crate::workers::home::Doorkeeper;
+use crate::workers::replica::WayHome;
 
 /// How often it is looked who is idle.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -50,6 +53,10 @@ struct Inner {
     journal: Option<Rc<dyn Journal>>,
     places: RefCell<BTreeMap<Rc<str>, Place>>,
     ledger: Rc<Ledger>,
+    /// They follow those of another worker.
+    follows: bool,
+    /// Where other workers ask, if there are any.
+    door: RefCell<Option<Doorkeeper>>,
     /// No channel without a journal gives an id up to this one: one that was removed has given it.
     mark: Cell<EventId>,
     sweep: RefCell<Option<LoopingCall>>,
@@ -96,16 +103,76 @@ impl Channels {
     /// Channels whose history is gone with the process.
     #[must_use]
     pub fn in_memory(reactor: &Reactor, options: ChannelsOptions) -> Channels {
-        Channels::over(reactor, options, None)
+        Channels::over(reactor, options, None, false)
     }
 
     /// Channels whose history is in a journal: what was answered survives a crash.
     #[must_use]
     pub fn durable(reactor: &Reactor, journal: impl Journal, options: ChannelsOptions) -> Channels {
-        Channels::over(reactor, options, Some(Rc::new(journal)))
+        Channels::over(reactor, options, Some(Rc::new(journal)), false)
     }
 
-    fn over(reactor: &Reactor, options: ChannelsOptions, journal: Option<Rc<dyn Journal>>) -> Channels {
+    /// The way to these channels for other workers.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        let mut door = self.0.door.borrow_mut();
+        door.get_or_insert_with(|| Doorkeeper::new(&self.0.reactor, self.downgrade())).home()
+    }
+
+    /// The channels of another worker, home, on this one: those that are used here are followed. Publishing, acknowledging and
+    /// removing happen at home. Presence and the list of names are of this worker alone. The options should be those of home.
+    ///
+    /// ```
+    /// use ropewalk_channel::{Channels, ChannelsOptions};
+    /// use ropewalk_reactor::Simulation;
+    /// use std::time::Duration;
+    ///
+    /// let (one, two) = (Simulation::new(1), Simulation::new(2));
+    /// let channels = Channels::in_memory(one.reactor(), ChannelsOptions::default());
+    /// let replica = Channels::replica(two.reactor(), &channels.home(), ChannelsOptions::default())?;
+    /// let published = replica.publish("news", "from another worker");
+    /// for _ in 0..10 {
+    ///     one.advance(Duration::from_millis(5));
+    ///     two.advance(Duration::from_millis(5));
+    /// }
+    /// assert!(published.has_outcome() && channels.knows("news"));
+    /// # Ok::<(), ropewalk_channel::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChannelError::Busy`] when home does not hear: its loop has ended, or its door is full.
+    pub fn replica(
+        reactor: &Reactor,
+        home: &Home,
+        options: ChannelsOptions,
+    ) -> Result<Channels, ChannelError> {
+        let way = WayHome::new(reactor, home)?;
+        let channels = Channels::over(reactor, options, Some(Rc::new(way.share())), true);
+        way.belongs_to(channels.downgrade());
+        Ok(channels)
+    }
+
+    fn downgrade(&self) -> WeakChannels {
+        WeakChannels(Rc::downgrade(&self.0))
+    }
+
+    /// Home has removed the channel.
+    pub(crate) fn was_removed(&self, name: &str) {
+        let place = self.0.places.borrow_mut().remove(name);
+        match place {
+            Some(Place::Here(channel)) => channel.close(),
+            // It is asked for again, or was removed from here: the answer is on its way.
+            Some(other) => drop(self.0.places.borrow_mut().insert(name.into(), other)),
+            None => {}
+        }
+    }
+
+    fn over(
+        reactor: &Reactor,
+        options: ChannelsOptions,
+        journal: Option<Rc<dyn Journal>>,
+        follows: bool,
+    ) -> Channels {
         let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
             let ledger = Rc::new(Ledger::new(&options));
             if journal.is_some() {
@@ -122,6 +189,8 @@ impl Channels {
                 journal,
                 places: RefCell::default(),
                 ledger,
+                follows,
+                door: RefCell::new(None),
                 mark: Cell::default(),
                 sweep: RefCell::new(None),
                 counts: Cell::default(),
@@ -289,6 +358,16 @@ impl Channels {
     }
 }
 
+/// Channels that need not be there any more.
+#[derive(Clone, Default)]
+pub(crate) struct WeakChannels(Weak<Inner>);
+
+impl WeakChannels {
+    pub(crate) fn upgrade(&self) -> Option<Channels> {
+        self.0.upgrade().map(Channels)
+    }
+}
+
 impl fmt::Debug for Channels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channels").field("statistics", &self.statistics()).finish_non_exhaustive()
@@ -307,6 +386,7 @@ impl Inner {
             name: Rc::clone(name),
             options: self.options.of(name),
             ledger: Rc::clone(&self.ledger),
+            follows: self.follows,
         }
     }
 
@@ -433,11 +513,13 @@ impl Inner {
                     false
                 }
                 Some(Place::Here(channel)) => {
-                    channel.is_empty() && now - channel.touched() >= self.options.idle
+                    (channel.is_empty() || self.follows) && now - channel.touched() >= self.options.idle
                 }
                 _ => false,
             };
-            if empty {
+            if empty && self.follows {
+                self.unload(&name);
+            } else if empty {
                 self.remove_empty(&name);
             }
         }
@@ -516,5 +598,8 @@ impl Inner {
     fn unload(&self, name: &str) {
         self.places.borrow_mut().remove(name);
         self.count(|counts| counts.unloaded += 1);
+        if let Some(journal) = &self.journal {
+            journal.close(name);
+        }
     }
 }

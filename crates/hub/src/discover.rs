@@ -81,11 +81,7 @@ pub fn embedded(body: &[u8]) -> Vec<Link> {
 fn feed_links(text: &str) -> Option<Vec<Link>> {
     let mut reader = Reader::from_str(text);
     let (mut path, mut links): (Vec<Vec<u8>>, Vec<Link>) = (Vec::new(), Vec::new());
-    loop {
-        let event = match reader.read_event() {
-            Ok(event) => event,
-            Err(_) => break,
-        };
+    while let Ok(event) = reader.read_event() {
         match event {
             Event::Start(tag) => {
                 links.extend(link(&tag, &path));
@@ -261,6 +257,18 @@ mod tests {
         let page = "<html><head><!-- é --><link rel='hub' href=\"/ü&amp;\"><style>a</style><link rel=self href=x></head>";
         for end in (0..page.len()).filter(|end| page.is_char_boundary(*end)) {
             let _ = found(&page[..end]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_it(text in "(<link|<feed|<rss|<channel|<head|<body|<!--|-->|<script|</script|rel=|href=|hub|'|\"|>|/>| |é|&amp;|<|\u{0}){0,24}") {
+            let _ = embedded(text.as_bytes());
+        }
+
+        #[test]
+        fn no_page_breaks_it(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = embedded(&bytes);
         }
     }
 }

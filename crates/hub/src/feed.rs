@@ -181,4 +181,17 @@ mod tests {
         assert_eq!(before[0].hash, after[0].hash);
         assert_ne!(before[1].hash, after[1].hash);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_it(text in "(<feed>|<rss>|<channel>|<entry>|<item>|<id>|</id>|</entry>|</item>|</feed>|a|&|é|<!--|<b/>|<|>|]]>){0,24}") {
+            if let Some(found) = entries(text.as_bytes()) {
+                let all = without(text.as_bytes(), |_| false);
+                proptest::prop_assert_eq!(all.as_deref(), Some(text.as_bytes()));
+                let none = without(text.as_bytes(), |_| true).unwrap();
+                let cut: usize = found.iter().map(|entry| entry.range.len()).sum();
+                proptest::prop_assert_eq!(none.len() + cut, text.len());
+            }
+        }
+    }
 }

@@ -113,4 +113,11 @@ mod tests {
         let link = Link::new("http://hub/?a=b,c", "hub");
         assert_eq!(parse_links(&link.to_string()), [link]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_it(text in "(<|>|;|,|rel|=|\"|hub|é| |\\\\){0,24}") {
+            let _ = parse_links(&text);
+        }
+    }
 }

@@ -294,4 +294,23 @@ mod tests {
             assert_eq!(wish.lease_s, expected);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_form_breaks_it(
+            mode in "(subscribe|unsubscribe|publish)",
+            topic in "(http://|https://|%|7E|a|é|@|#|,|/|:|\\[|\\]|\\?){0,12}",
+            rest in "\\PC{0,40}",
+        ) {
+            let form = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs([("hub.mode", mode.as_str()), ("hub.topic", &topic), ("hub.callback", "http://c/")])
+                .extend_pairs([("hub.lease_seconds", rest.as_str()), ("hub.secret", &rest), ("hub.url", &rest)])
+                .finish();
+            if let Ok(Call::Subscribe(wish)) = read_text(&form) {
+                // What was taken can be sent: a key is a URL, and its own key.
+                proptest::prop_assert_eq!(plain(&wish.callback), &*wish.callback);
+                proptest::prop_assert!(wish.topic.parse::<Url>().is_ok());
+            }
+        }
+    }
 }

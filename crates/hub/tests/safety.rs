@@ -3,11 +3,85 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use common::*;
-use ropewalk_hub::store::List;
-use ropewalk_hub::{Guard, HubOptions};
-use ropewalk_reactor::Deferred;
-use ropewalk_web::Response;
+use ropewalk_hub::store::{Change, List, Listing, Loaded, MemoryStore, Page, Store, Task, Topic, Work};
+use ropewalk_hub::{Guard, Hub, HubOptions};
+use ropewalk_net::listen;
+use ropewalk_reactor::{Deferred, Failure, Reactor, deferred};
+use ropewalk_web::{Response, Site};
+
+/// A disk that is full now and then.
+struct Full {
+    reactor: Reactor,
+    store: MemoryStore,
+    full: Rc<Cell<bool>>,
+}
+
+impl Store for Full {
+    fn commit(&self, changes: Vec<Change>) -> Deferred<Vec<Work>> {
+        if self.full.get() {
+            return deferred::fail(&self.reactor, Failure::new("the disk is full"));
+        }
+        self.store.commit(changes)
+    }
+
+    fn claim(&self) -> Deferred<Vec<Work>> {
+        self.store.claim()
+    }
+
+    fn load(&self, task: Task) -> Deferred<Loaded> {
+        self.store.load(task)
+    }
+
+    fn topic(&self, url: Arc<str>) -> Deferred<Option<Topic>> {
+        self.store.topic(url)
+    }
+
+    fn list(&self, listing: Listing) -> Deferred<Page> {
+        self.store.list(listing)
+    }
+}
+
+#[test]
+fn a_full_disk_promises_nothing_and_loses_nothing() {
+    let world = World::new(1);
+    world.publish("/news", "text/plain", "one");
+    let subscriber = world.subscriber(1);
+    let (reactor, full) = (world.simulation.reactor().clone(), Rc::new(Cell::new(false)));
+    let store = Full { reactor: reactor.clone(), store: MemoryStore::new(&reactor), full: Rc::clone(&full) };
+    let hub = Hub::new(&reactor, Rc::new(store), HubOptions { url: HUB.to_owned(), ..HubOptions::default() });
+    world.simulation.network().set_host("other.test", &["11.6.0.1".parse().unwrap()]);
+    let endpoint = "tcp:80:interface=11.6.0.1".parse().unwrap();
+    let _port = listen(&reactor, &endpoint, Site::new(hub.endpoint())).unwrap();
+    let post = |form: &[(&str, &str)]| {
+        let request = world.agent.post("http://other.test/").form(form);
+        let status = world.wait(async move { Ok(request.send().await?.status()) });
+        world.settle();
+        status
+    };
+    full.set(true);
+    assert_eq!(post(&wish(TOPIC, CALLBACK)), 503);
+    assert_eq!(subscriber.seen().len(), 0);
+    full.set(false);
+    assert_eq!(post(&wish(TOPIC, CALLBACK)), 202);
+    // The delivery is taken, and cannot be written down: it comes once more.
+    let fills = Rc::clone(&full);
+    subscriber.answer(move |seen| {
+        fills.set(seen.method == "POST");
+        willing(seen)
+    });
+    assert_eq!(post(&[("hub.mode", "publish"), ("hub.url", TOPIC)]), 204);
+    assert_eq!(subscriber.deliveries().len(), 1);
+    subscriber.answer(willing);
+    full.set(false);
+    world.simulation.advance(DAY);
+    assert_eq!(subscriber.deliveries().len(), 2);
+    hub.close();
+}
 
 fn wish<'a>(topic: &'a str, callback: &'a str) -> [(&'a str, &'a str); 3] {
     [("hub.mode", "subscribe"), ("hub.topic", topic), ("hub.callback", callback)]
@@ -155,6 +229,22 @@ fn a_topic_that_is_too_large_or_never_ends_is_given_up() {
 }
 
 #[test]
+fn a_flood_of_pings_is_a_fetch_a_second() {
+    let world = World::new(1);
+    world.publish("/news", "text/plain", "one");
+    world.subscriber(1);
+    world.subscribe(&[]);
+    let before = world.simulation.network().now();
+    for _ in 0..500 {
+        assert_eq!(world.post(&[("hub.mode", "publish"), ("hub.url", TOPIC)]).0, 204);
+    }
+    let took = world.simulation.network().now().since(before).as_secs() as usize;
+    world.simulation.advance(60 * SECOND);
+    let fetches = world.publisher.seen().len();
+    assert!((1..=took + 3).contains(&fetches), "{fetches} in {took} s");
+}
+
+#[test]
 fn contents_are_taken_from_who_has_the_token_and_from_nobody_else() {
     let world = World::new(1);
     let subscriber = world.subscriber(1);
@@ -170,7 +260,7 @@ fn contents_are_taken_from_who_has_the_token_and_from_nobody_else() {
         let request = world.agent.post(&url).bearer_auth(token).header("Content-Type", "text/plain");
         request.body("true").send().add_callback(|response| response.status())
     };
-    let status = |deferred: Deferred<u16>| world.wait(async move { deferred.await });
+    let status = |deferred: Deferred<u16>| world.wait(deferred);
     assert_eq!((status(raw("wrong")), status(raw("token"))), (401, 204));
     world.settle();
     let delivered = subscriber.deliveries();

@@ -11,9 +11,12 @@
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use ropewalk::reactor::Firing;
 use ropewalk::web::client::Agent;
-use ropewalk::web::websocket::{self, DeflateOptions, Limits, Options};
-use ropewalk::{Outcome, react};
+use ropewalk::web::websocket::{
+    self, Closed, DeflateOptions, Limits, Message, Options, WebSocket, WebSocketHandler,
+};
+use ropewalk::{Deferred, Outcome, react};
 
 /// The name under which it stands in the report.
 const AGENT: &str = "ropewalk";
@@ -24,14 +27,25 @@ fn options() -> Options {
     Options { limits, deflate: Some(deflate), ..Options::default() }
 }
 
-/// One case: everything goes back, until the server closes.
-async fn echo(agent: &Agent, url: &str, options: Rc<Options>) -> Outcome<()> {
-    let mut socket = websocket::dial(agent, url, options).await?;
-    while let Some(message) = socket.receive().await {
+/// Everything goes back, at once: what a server does wrong behind it must not come in between.
+struct Echo(Firing<()>);
+
+impl WebSocketHandler for Echo {
+    fn message(&mut self, socket: &WebSocket, message: Message) {
         socket.send(&message);
-        socket.drained().await;
     }
-    Ok(())
+
+    fn closed(&mut self, _: &WebSocket, _: &Closed) {
+        // It fails when nobody waits for the end.
+        let _ = self.0.callback(());
+    }
+}
+
+/// One case, until the server closes.
+async fn echo(agent: &Agent, url: &str, options: Rc<Options>) -> Outcome<()> {
+    let (firing, closed) = Deferred::new(agent.reactor());
+    websocket::connect(agent, url, options, Echo(firing)).await?;
+    closed.await
 }
 
 /// All cases.

@@ -45,6 +45,7 @@ examples! {
     "../examples/websocket_chat.rs" websocket_chat,
     "../examples/websocket_client.rs" websocket_client,
     "../examples/websocket_echo.rs" websocket_echo,
+    "../examples/websub_blog.rs" websub_blog,
 }
 
 #[path = "examples_driven/deferreds.rs"]
@@ -81,3 +82,5 @@ mod weblogs;
 mod websites;
 #[path = "examples_driven/websockets.rs"]
 mod websockets;
+#[path = "examples_driven/websub.rs"]
+mod websub;

@@ -48,6 +48,7 @@ pub(super) struct Writer {
     /// Lines that are missing and have not been mentioned.
     pub(super) missing: u64,
     pub(super) failing: bool,
+    pub(super) dropping: bool,
 }
 
 /// What is written at once.
@@ -103,15 +104,17 @@ impl Writer {
             self.cut(&cut.why);
         }
         self.append(&batch.lines[begin..], &mut lost);
-        if batch.dropped > 0 {
-            self.missing += batch.dropped;
-            (self.trouble)(&format!(
-                "{}: {} lines were dropped, more came than it takes",
-                self.place, batch.dropped
-            ));
-            // They came when everything before them was waiting.
-            self.mention(&mut lost);
+        if batch.dropped == 0 {
+            self.dropping = false;
+            return lost;
         }
+        self.missing += batch.dropped;
+        if !mem::replace(&mut self.dropping, true) {
+            // Said once, however long it lasts; how many they were is said in the log itself.
+            (self.trouble)(&format!("{}: lines are dropped, more come than it takes", self.place));
+        }
+        // They came when everything before them was waiting.
+        self.mention(&mut lost);
         lost
     }
 

@@ -25,13 +25,15 @@ pub(super) struct Desk {
     line: RefCell<VecDeque<(Data, Firing<EventId>)>>,
     /// Events on their way.
     sent: Cell<usize>,
+    /// What is written comes back by itself, together with what others write.
+    follows: bool,
     /// A batch is on its way, or about to be.
     busy: Cell<bool>,
 }
 
 impl Desk {
-    pub(super) fn new(journal: Rc<dyn Journal>) -> Desk {
-        Desk { journal, line: RefCell::default(), sent: Cell::new(0), busy: Cell::new(false) }
+    pub(super) fn new(journal: Rc<dyn Journal>, follows: bool) -> Desk {
+        Desk { journal, follows, line: RefCell::default(), sent: Cell::new(0), busy: Cell::new(false) }
     }
 
     pub(super) fn journal(&self) -> &Rc<dyn Journal> {
@@ -43,7 +45,7 @@ impl Desk {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.busy.get()
+        self.busy.get() || self.sent.get() > 0
     }
 
     /// The channel is closed: what was not sent will not be.
@@ -81,6 +83,9 @@ impl Inner {
         if let Err(error) = self.ledger.wait(data.len()) {
             return ropewalk_reactor::deferred::fail(&self.reactor, error);
         }
+        if self.desk().follows {
+            return self.send_home(data);
+        }
         let (firing, deferred) = Deferred::new(&self.reactor);
         let desk = self.desk();
         desk.line.borrow_mut().push_back((data, firing));
@@ -89,6 +94,31 @@ impl Inner {
             let inner = Rc::clone(self);
             self.reactor.call_soon(move || inner.send());
         }
+        deferred
+    }
+
+    /// Another worker gives the ids, and the event comes back from there; each goes by itself, so that none is refused with
+    /// another one.
+    #[track_caller]
+    fn send_home(self: &Rc<Self>, data: Data) -> Deferred<EventId> {
+        let bytes = data.len();
+        let (firing, deferred) = Deferred::new(&self.reactor);
+        let desk = self.desk();
+        desk.sent.set(desk.sent.get() + 1);
+        let sent = desk.journal.append(&self.name, vec![Event { id: EventId(0), at_ms: 0, data }]);
+        let inner = Rc::clone(self);
+        let answered = sent.add_both(move |outcome: Outcome<Vec<EventId>>| {
+            let desk = inner.desk();
+            desk.sent.set(desk.sent.get() - 1);
+            inner.ledger.waited(bytes);
+            let id = outcome.and_then(|ids| match ids.first() {
+                Some(id) => Ok(*id),
+                None => Err(ChannelError::Journal("it gave no id").into()),
+            });
+            // Whoever asked may have left.
+            let _ = firing.fire(id);
+        });
+        answered.detach();
         deferred
     }
 

@@ -46,10 +46,12 @@ impl Edition {
     }
 }
 
+/// When it was used last, by a count of all uses.
+type Used = (u64, Rc<Edition>);
+
 pub(super) struct Cache {
     bytes_max: usize,
-    /// The newest use counts highest.
-    editions: RefCell<BTreeMap<Arc<str>, (u64, Rc<Edition>)>>,
+    editions: RefCell<BTreeMap<Arc<str>, Used>>,
     uses: Cell<u64>,
     /// One reads, and those behind it find what it has read.
     reading: DeferredLock,

@@ -405,7 +405,18 @@ impl Inner {
 
     /// A failure here is the store's.
     async fn attempt(self: &Rc<Self>, task: &Task) -> Outcome<Ended> {
-        match self.store.load(task.clone()).await? {
+        let loaded = self.store.load(task.clone()).await?;
+        let due_ms = match &loaded {
+            Loaded::Intent(intent) => Some(intent.due_ms),
+            Loaded::Topic(topic) => topic.due_ms,
+            Loaded::Subscription(subscription) => subscription.due_ms,
+            Loaded::Settled => None,
+        };
+        // What was put in while it ran may have been put off by its own end.
+        if due_ms.is_some_and(|due_ms| due_ms > self.now_ms()) {
+            return Ok(Ended { health: Health::Unknown, again_ms: due_ms });
+        }
+        match loaded {
             Loaded::Intent(intent) => verify::verify(self, *intent).await,
             Loaded::Topic(topic) => fetch::fetch(self, *topic).await,
             Loaded::Subscription(subscription) => deliver::deliver(self, *subscription).await,
@@ -425,8 +436,7 @@ impl Inner {
         });
     }
 
-    fn close(&self) {
-        self.closed.set(true);
+    fn quiet(&self) {
         if let Some(sweeper) = self.sweeper.take() {
             sweeper.stop();
         }
@@ -434,6 +444,11 @@ impl Inner {
             // It has rung already.
             let _ = timer.cancel();
         }
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        self.quiet();
         let running = self.running.take();
         running.values().for_each(Running::abort);
         self.topics.close();
@@ -444,6 +459,12 @@ impl Inner {
     fn later_ms(&self, failed: u32, asked_ms: Option<u64>) -> u64 {
         let wait = self.options.backoff_ms(failed, self.reactor.random());
         self.now_ms() + wait.max(asked_ms.unwrap_or(0).min(millis(self.options.backoff.1)))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.quiet();
     }
 }
 

@@ -261,7 +261,11 @@ async fn fetches(store: &dyn Store) -> Outcome<()> {
         now_ms,
     };
     let work = store.commit(vec![fetched(asked.pings, Some("one"), 2_002)]).await?;
-    assert_eq!(work, [Work { task: Task::Deliver(pair.clone()), due_ms: 2_002 }, fetch(2_001)]);
+    assert_eq!(
+        work,
+        [Work { task: Task::Deliver(pair.clone()), due_ms: 2_002 }, fetch(3_002)],
+        "after a pause"
+    );
     let failed = |due_ms| Change::FetchFailed {
         topic: Arc::clone(&topic),
         pings: asked.pings + 1,
@@ -275,6 +279,9 @@ async fn fetches(store: &dyn Store) -> Outcome<()> {
     assert_eq!(store.commit(vec![fetched(asked.pings + 1, None, 3_001)]).await?, []);
     let same = store.topic(Arc::clone(&topic)).await?.expect("it is known");
     assert_eq!((same.version, same.due_ms, same.attempts, same.error), (1, None, 0, None));
+    assert_eq!(store.commit(vec![ping(3_500)]).await?, [fetch(4_001)], "not so soon again");
+    let last = asked.pings + 2;
+    store.commit(vec![fetched(last, None, 4_002)]).await?;
     assert_eq!(store.load(Task::Fetch(topic)).await?, Loaded::Settled);
     Ok(())
 }

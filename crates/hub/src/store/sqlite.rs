@@ -298,11 +298,11 @@ impl Tables for Open<'_> {
         let mut idle = self.0.prepare_cached(
             "SELECT topic, callback FROM subscription WHERE topic = ?1 AND lease_end > ?2 AND due IS NULL",
         )?;
-        let began = idle.query_map(params![topic, now], |row| pair(row))?.collect::<Sql<Vec<Pair>>>()?;
+        let began = idle.query_map(params![topic, now], pair)?.collect::<Sql<Vec<Pair>>>()?;
         self.run(
-            "UPDATE subscription SET attempts = 0, due = ?3, waiting_since = ?3 \
-             WHERE topic = ?1 AND lease_end > ?3 AND due IS NULL AND ?2 IS ?2",
-            params![topic, version, now],
+            "UPDATE subscription SET attempts = 0, due = ?2, waiting_since = ?2 \
+             WHERE topic = ?1 AND lease_end > ?2 AND due IS NULL",
+            params![topic, now],
         )?;
         let all = "UPDATE subscription SET wanted = ?2 WHERE topic = ?1 AND lease_end > ?3";
         self.run(all, params![topic, version, now])?;

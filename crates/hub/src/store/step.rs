@@ -29,6 +29,10 @@ pub(super) trait Tables {
     fn sweep(&mut self, now_ms: u64, letters_before_ms: u64) -> Result<(), Self::Error>;
 }
 
+/// From the end of a fetch to the next one of the same topic: whoever pings again and again does not make the hub a burden to the
+/// publisher.
+const FETCH_PAUSE_MS: u64 = 1_000;
+
 type Done<T> = Result<Option<Work>, <T as Tables>::Error>;
 
 pub(super) fn apply<T: Tables>(tables: &mut T, change: Change, due: &mut Vec<Work>) -> Result<(), T::Error> {
@@ -163,9 +167,10 @@ fn ping<T: Tables>(tables: &mut T, url: &Arc<str>, now_ms: u64) -> Done<T> {
     let Some(mut topic) = tables.topic(url)? else { return Ok(None) };
     topic.pings += 1;
     topic.attempts = 0;
-    topic.due_ms = Some(now_ms);
+    let due_ms = now_ms.max(topic.fetched_at_ms.saturating_add(FETCH_PAUSE_MS));
+    topic.due_ms = Some(due_ms);
     tables.put_topic(&topic)?;
-    Ok(Some(Work { task: Task::Fetch(Arc::clone(url)), due_ms: now_ms }))
+    Ok(Some(Work { task: Task::Fetch(Arc::clone(url)), due_ms }))
 }
 
 fn fetched<T: Tables>(
@@ -177,11 +182,12 @@ fn fetched<T: Tables>(
     due: &mut Vec<Work>,
 ) -> Result<(), T::Error> {
     let Some(mut topic) = tables.topic(url)? else { return Ok(()) };
-    topic.fetched_at_ms = now_ms;
     topic.error = None;
     if pings.is_some() {
+        topic.fetched_at_ms = now_ms;
         topic.attempts = 0;
-        topic.due_ms = topic.due_ms.filter(|_| pings != Some(topic.pings));
+        let again = topic.due_ms.filter(|_| pings != Some(topic.pings));
+        topic.due_ms = again.map(|due_ms| due_ms.max(now_ms.saturating_add(FETCH_PAUSE_MS)));
     }
     if let Some(content) = content {
         topic.version += 1;

@@ -432,6 +432,14 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(ticker) = self.ticker.take() {
+            ticker.stop();
+        }
+    }
+}
+
 /// 24 random bytes as text.
 fn random() -> Outcome<String> {
     let mut bytes = [0; 24];

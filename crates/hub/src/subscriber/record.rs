@@ -150,3 +150,67 @@ impl Ledger for SqliteLedger {
         self.0.write(move |db| db.execute("DELETE FROM following WHERE id = ?1", [id]).map(drop))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use ropewalk_reactor::{Outcome, Simulation};
+
+    use super::*;
+
+    fn following(id: &str) -> Following {
+        Following {
+            id: id.to_owned(),
+            page: "http://page/".to_owned(),
+            topic: "http://topic/".to_owned(),
+            hub: "http://hub/".to_owned(),
+            secret: Some(Hidden("hush".to_owned())),
+            state: State::Denied("why".to_owned()),
+            lease_end_ms: 1,
+            renew_ms: 2,
+            replaces: Some("before".to_owned()),
+            delivered_ms: 3,
+            hash: "hash".to_owned(),
+            polled: (4, "polled".to_owned()),
+            missed: 5,
+        }
+    }
+
+    /// What every ledger must do, beginning empty.
+    async fn check_ledger(ledger: &dyn Ledger) -> Outcome<()> {
+        assert_eq!(ledger.load().await?, []);
+        ledger.save(following("a")).await?;
+        ledger.save(following("b")).await?;
+        ledger.save(Following { missed: 9, ..following("a") }).await?;
+        assert_eq!(ledger.load().await?, [Following { missed: 9, ..following("a") }, following("b")]);
+        ledger.forget("a").await?;
+        ledger.forget("nobody").await?;
+        assert_eq!(ledger.load().await?, [following("b")]);
+        Ok(())
+    }
+
+    fn passes(make: impl FnOnce(&Reactor) -> Rc<dyn Ledger>) {
+        let simulation = Simulation::new(1);
+        let (ledger, passed) = (make(simulation.reactor()), Rc::new(Cell::new(false)));
+        let tell = Rc::clone(&passed);
+        simulation.reactor().spawn(async move { tell.set(check_ledger(&*ledger).await.is_ok()) });
+        assert!(simulation.run_until(Duration::from_secs(60), || passed.get()));
+    }
+
+    #[test]
+    fn a_memory_ledger_is_a_ledger() {
+        passes(|reactor| Rc::new(MemoryLedger::new(reactor)));
+    }
+
+    #[test]
+    fn a_database_is_a_ledger() {
+        passes(|reactor| Rc::new(SqliteLedger::new(Database::in_memory(reactor, LEDGER_SCHEMA).unwrap())));
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert!(!format!("{:?}", following("a")).contains("hush"));
+    }
+}

@@ -205,7 +205,7 @@ impl World {
 
     pub fn list(&self, of: List) -> Page {
         let listed = self.store.list(Listing { of, after: String::new(), limit: 1_000 });
-        self.wait(async move { listed.await })
+        self.wait(listed)
     }
 
     pub fn subscriptions(&self) -> Page {

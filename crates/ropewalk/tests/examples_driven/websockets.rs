@@ -5,10 +5,13 @@ use std::rc::Rc;
 
 use crate::support::{Ground, MS, SECOND, address};
 use crate::{websocket_chat, websocket_client, websocket_echo};
-use ropewalk::Outcome;
-use ropewalk::web::client::Agent;
+use ropewalk::net::tls::{
+    Identity, Pem, Roots, TlsClient, TlsClientOptions, TlsServer, TlsServerOptions, TlsSide,
+};
+use ropewalk::web::client::{Agent, Connector};
 use ropewalk::web::websocket::{self, Conversation, HandshakeError, Options, Origins};
 use ropewalk::web::{Request, Router, Site};
+use ropewalk::{Deferred, Outcome, Transport};
 
 /// Runs something with an agent in the ground's simulation, to its end.
 fn run<F>(ground: &Ground, work: impl FnOnce(Agent, String) -> F)
@@ -152,4 +155,50 @@ fn the_echo_answers_its_own_pages_and_others_only_if_that_is_said() {
             Ok(())
         });
     }
+}
+
+/// TLS for an agent, that trusts one certificate.
+struct Trusting(TlsClient);
+
+impl Connector for Trusting {
+    fn has_tls(&self) -> bool {
+        true
+    }
+
+    fn secure(&self, transport: &Transport, host: &str) -> Deferred<()> {
+        let began = transport.start_tls(TlsSide::Client(&self.0, host), b"");
+        let transport = transport.clone();
+        let reactor = transport.reactor().clone();
+        reactor.clone().ensure_deferred(async move {
+            began?;
+            while transport.tls().is_none() {
+                reactor.sleep(MS).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[test]
+fn over_tls_it_is_the_same() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let tls = TlsServer::new(TlsServerOptions::new(Identity::text(cert.clone(), key))).unwrap();
+    let ground = Ground::new(1, tls.wrap(Site::new(websocket_echo::echo(Origins::SameHost))));
+    let roots = Roots::Pem(Pem::text(cert));
+    let client = TlsClient::new(TlsClientOptions { roots, ..TlsClientOptions::default() }).unwrap();
+    run(&ground, |agent, base| async move {
+        let url = base.replace("ws://127.0.0.1", "wss://localhost");
+        let agent = agent.with_connector(Trusting(client));
+        let mut socket = websocket::dial(&agent, &url, Options::default()).await?;
+        assert!(socket.transport().tls().is_some());
+        for length in [0, 200, 100_000, 1_000_000] {
+            let text = "safe and sound ".repeat(length / 15 + 1)[..length].to_owned();
+            socket.send_text(&text);
+            assert!(heard(&mut socket).await == text, "{length} bytes");
+        }
+        socket.close(1000, "");
+        assert!(socket.receive().await.is_none() && socket.closed().is_some_and(|closed| closed.clean));
+        Ok(())
+    });
 }

@@ -6,6 +6,7 @@
 //! Events of one turn go out as one batch: ten lines are one write per viewer, not ten. `service` serves many channels by their
 //! names, each through a feed that is there while somebody looks.
 
+mod following;
 mod guard;
 mod kind;
 mod poll;
@@ -25,6 +26,7 @@ use ropewalk_channel::{
 use ropewalk_net::Transport;
 use ropewalk_reactor::{Deferred, Firing, Key, LoopingCall, Reactor};
 
+pub use following::following;
 pub use kind::Kind;
 pub use poll::poll;
 pub use raw::RawViewers;

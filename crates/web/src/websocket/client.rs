@@ -16,6 +16,15 @@ use super::shared::Shared;
 use crate::client::{Agent, Ask, ClientError, Phase, Url};
 
 /// The server did not complete the handshake.
+///
+/// ```
+/// use ropewalk_reactor::Failure;
+/// use ropewalk_web::websocket::HandshakeError;
+/// fn is_refused(failure: &Failure) -> bool {
+///     failure.check::<HandshakeError>().is_some_and(|error| matches!(error.status, 401 | 403))
+/// }
+/// assert!(is_refused(&Failure::new(HandshakeError { status: 403, why: "the status is not 101" })));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeError {
     /// The status of its answer.

@@ -22,6 +22,10 @@ use super::options::Options;
 use super::shared::Shared;
 use crate::incident::discard;
 
+/// Bytes of messages that one call hands to the handler, before others have their turn: what arrives is 64 KiB, but unpacked it may be a
+/// thousand times as much.
+const TURN_BYTES: usize = 1024 * 1024;
+
 pub(super) struct Connection {
     socket: WebSocket,
     decoder: Decoder,
@@ -75,7 +79,14 @@ impl Connection {
 
     /// Takes events out of `input` until there are no more, or no more are wanted for now.
     fn feed(&mut self, transport: &Transport, mut input: &[u8]) {
+        let mut handed = 0;
         while self.core().state.get() != State::Ended {
+            if handed > TURN_BYTES {
+                transport.unread(input);
+                self.core().set(flag::YIELDS, true);
+                transport.wake();
+                return self.core().hold();
+            }
             if self.core().holds() {
                 transport.unread(input);
                 return self.core().hold();
@@ -86,7 +97,10 @@ impl Connection {
                 self.decoder.next(&mut input, &core.options.limits, &mut pool)
             };
             match event {
-                Ok(Some(event)) => self.take(event),
+                Ok(Some(event)) => {
+                    handed += size(&event);
+                    self.take(event);
+                }
                 Ok(None) => return,
                 Err(violation) => {
                     tracing::debug!(peer = %self.socket.peer(), "a WebSocket is refused: {violation}");
@@ -194,6 +208,10 @@ impl Protocol for Connection {
     }
 
     fn woken(&mut self, transport: &Transport) {
+        if self.core().has(flag::YIELDS) {
+            self.core().set(flag::YIELDS, false);
+            self.core().read_on();
+        }
         if !self.core().has(flag::WAITS) || transport.is_full() {
             return;
         }
@@ -226,6 +244,13 @@ impl Protocol for Connection {
         tracing::trace!(peer = %self.socket.peer(), code = closed.code, "a WebSocket is gone: {lost}");
         self.call(|handler, socket| handler.closed(socket, &closed));
         discard(self.handler.take());
+    }
+}
+
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Message(message) | Event::Piece { data: message, .. } => message.len(),
+        _ => 0,
     }
 }
 

@@ -15,6 +15,14 @@ use super::options::Options;
 use super::shared::Shared;
 
 /// How a connection came to its end.
+///
+/// ```
+/// use ropewalk_web::websocket::{Closed, code};
+/// fn shall_come_again(closed: &Closed) -> bool {
+///     !closed.clean || matches!(closed.code, code::GOING_AWAY | code::RESTART | code::TRY_LATER)
+/// }
+/// assert!(!shall_come_again(&Closed { code: code::NORMAL, reason: String::new(), clean: true }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// The code: the peer's if it gave one first, else this side's; [`code::NONE`] if the peer closed without one, and
@@ -72,6 +80,8 @@ pub(super) mod flag {
     pub(in super::super) const HEARD: u8 = 1 << 3;
     /// A Ping was sent, and its time is not over.
     pub(in super::super) const PINGED: u8 = 1 << 4;
+    /// It was much for one turn: reading goes on in the next.
+    pub(in super::super) const YIELDS: u8 = 1 << 5;
 }
 
 /// What handle and connection share.

@@ -5,6 +5,25 @@ use ropewalk_wire::websocket::Message;
 use super::handle::{Closed, WebSocket};
 
 /// A piece of a message, where [`Delivery::Pieces`](super::Delivery::Pieces) is asked for.
+///
+/// ```
+/// use ropewalk_web::websocket::{Message, Piece, WebSocket, WebSocketHandler};
+///
+/// /// Counts what is uploaded, and keeps nothing of it.
+/// #[derive(Default)]
+/// struct Sink(u64);
+/// impl WebSocketHandler for Sink {
+///     fn message(&mut self, _: &WebSocket, _: Message) {}
+///     fn piece(&mut self, socket: &WebSocket, piece: Piece) {
+///         self.0 += piece.data.len() as u64;
+///         if piece.last {
+///             socket.send_text(&format!("{} bytes", std::mem::take(&mut self.0)));
+///         }
+///     }
+/// }
+/// # fn takes(_: impl WebSocketHandler) {}
+/// # takes(Sink::default());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Its bytes; of text, whole characters.

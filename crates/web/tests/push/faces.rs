@@ -220,6 +220,44 @@ fn a_viewer_in_words_goes_on_elsewhere() {
     assert_eq!(feed.channel().names(), [("ann".into(), 1)]);
 }
 
+/// Two workers serve the channels of one: what is published at either is read at both.
+#[test]
+fn another_worker_serves_the_same_channels() {
+    let home = Place::calm(PushOptions::default());
+    let way = home.channels.home();
+    let simulation = Simulation::new(2);
+    let site =
+        Site::new(push::following(&way, ChannelsOptions::default(), PushOptions::default())).server(None);
+    let at = "tcp:0:interface=127.0.0.1".parse().unwrap();
+    let port = ropewalk_net::listen(simulation.reactor(), &at, site).unwrap();
+    let Address::Inet(address) = *port.address() else { unreachable!("it listens on TCP") };
+    let settle = || {
+        for _ in 0..20 {
+            simulation.advance(5 * MS);
+            home.simulation.advance(5 * MS);
+        }
+    };
+    let send = |request: String| {
+        let peer = simulation.network().connect(address);
+        simulation.run_until(SECOND, || peer.is_connected());
+        peer.write(request.as_bytes());
+        settle();
+        peer
+    };
+    let first = home.publish("a", "at home");
+    let viewer = send(get("/channels/a?since=0", SSE));
+    let here = viewer.text();
+    assert!(here.ends_with(&format!("id: {first}\ndata: at home\n\n")), "{here}");
+    let at_home = home.send(get("/channels/a", JSON));
+    home.take(&at_home);
+    let posted =
+        send("POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nhere".to_owned());
+    let second = home.channels.channel_now("a").unwrap().last();
+    assert!(posted.text().ends_with(&format!("{{\"id\":\"{second}\"}}")), "{}", posted.text());
+    assert!(viewer.text().ends_with(&format!("id: {second}\ndata: here\n\n")));
+    assert_eq!(home.take(&at_home), format!("{{\"id\":\"{second}\",\"data\":\"here\"}}\n"));
+}
+
 #[test]
 fn a_poll_in_words_says_where_it_waits() {
     let place = Place::calm(PushOptions::default());

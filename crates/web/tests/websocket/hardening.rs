@@ -38,6 +38,21 @@ fn a_bomb_is_given_up_at_the_limit() {
 }
 
 #[test]
+fn many_that_stay_below_the_limit_are_all_taken_a_few_in_a_turn() {
+    let field = Field::new(Script::Silent, Options::default());
+    let (greedy, other) = (field.open_with(DEFLATE), field.open());
+    let mut bombs = Vec::new();
+    let mut encoder = Encoder::new(Some(Direction { takeover: false, bits: 15 }));
+    encoder.message(&mut bombs, Opcode::Binary, &vec![0; 1_000_000], Some(KEY), &mut Pool::default());
+    let mut bombs = bombs.repeat(5);
+    bombs.extend(frame(1, b"and that was that"));
+    assert_eq!(greedy.peer.write(&bombs), bombs.len());
+    other.peer.write(&frame(1, b"excuse me"));
+    field.advance(MS);
+    assert_eq!(field.log(), "open; open; message excuse me; message and that was that");
+}
+
+#[test]
 fn an_endless_message_ends_at_the_limit() {
     let limits = Limits { fragments_max: 100, ..Limits::of(10_000) };
     for fragment_of in [vec![b'a'; 100], Vec::new()] {

@@ -39,6 +39,13 @@ pub mod code {
 pub const REASON_BYTES_MAX: usize = encode::CONTROL_BYTES_MAX - 2;
 
 /// What a Close frame says.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Close, Decoder, Event, Limits, Pool, Role, code};
+/// let mut decoder = Decoder::new(Role::Client);
+/// let event = decoder.next(&mut b"\x88\x05\x03\xe8bye".as_slice(), &Limits::default(), &mut Pool::default());
+/// assert_eq!(event, Ok(Some(Event::Close(Close { code: code::NORMAL, reason: "bye".to_owned() }))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
     /// The code; [`code::NONE`] if there was none.
@@ -79,6 +86,14 @@ impl Close {
 
 /// What a peer did that ends the connection: the Close frame that this side sends has [`Violation::code`], and nothing that
 /// comes after is read.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Decoder, Limits, Pool, Role, Violation, code};
+/// let mut decoder = Decoder::new(Role::Client);
+/// let refused = decoder.next(&mut b"\x81\x01\xff".as_slice(), &Limits::default(), &mut Pool::default());
+/// assert_eq!(refused, Err(Violation::Text));
+/// assert_eq!(Violation::Text.code(), code::INVALID_DATA);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {

@@ -36,6 +36,13 @@ pub enum Event {
 }
 
 /// How messages are delivered.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Decoder, Delivery, Event, Limits, Message, Pool, Role};
+/// let mut decoder = Decoder::new(Role::Client).with_delivery(Delivery::Pieces);
+/// let half = decoder.next(&mut b"\x81\x05Hel".as_slice(), &Limits::default(), &mut Pool::default());
+/// assert_eq!(half, Ok(Some(Event::Piece { data: Message::Text("Hel".to_owned()), last: false })));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// Each in one piece.
@@ -332,7 +339,7 @@ impl Decoder {
         work.phase = Phase::Head;
         let text = opcode == Opcode::Text;
         if !packed {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(payload.len());
             mask::append(&mut bytes, payload, key, offset);
             return Message::of(text, bytes).map(Event::Message);
         }

@@ -49,6 +49,17 @@ impl Direction {
 
 /// Compressors and decompressors that connections without context takeover share, and what else is needed only while at work. One per
 /// thread is enough.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Direction, Encoder, Opcode, Pool};
+/// let mut pool = Pool::default();
+/// let (mut out, text) = (Vec::new(), "again and ".repeat(50));
+/// for _connection in 0..2 {
+///     let mut encoder = Encoder::new(Some(Direction { takeover: false, bits: 15 }));
+///     encoder.message(&mut out, Opcode::Text, text.as_bytes(), None, &mut pool);
+/// }
+/// assert!(out.len() < 100);
+/// ```
 pub struct Pool {
     level: u32,
     compressors: Vec<(u8, Compress)>,

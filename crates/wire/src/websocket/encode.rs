@@ -69,8 +69,15 @@ pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str, key: Option<[u8;
 /// Messages smaller than this are sent as they are: a frame of deflate's own costs what it saves.
 pub const PACK_BYTES_MIN: usize = 128;
 
-/// The way out of one connection: it compresses what is worth it, where that was agreed. Ten bytes and a pointer, which is
+/// The way out of one connection: it compresses what is worth it, where that was agreed. A few bytes and a pointer, which is
 /// nothing unless this side keeps its context between messages.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Encoder, Opcode, Pool};
+/// let mut out = Vec::new();
+/// Encoder::new(None).message(&mut out, Opcode::Binary, &[1, 2], None, &mut Pool::default());
+/// assert_eq!(out, [0x82, 2, 1, 2]);
+/// ```
 #[derive(Default)]
 pub struct Encoder {
     deflate: Option<Direction>,

@@ -36,6 +36,19 @@ pub fn key(nonce: [u8; 16]) -> String {
 }
 
 /// What a client asks for in its handshake.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Asked, Unfit};
+/// let fields = [
+///     ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==".as_slice()),
+///     ("Sec-WebSocket-Version", b"13"),
+///     ("Sec-WebSocket-Protocol", b"chat, superchat"),
+/// ];
+/// let asked = Asked::read("GET", Some("websocket"), fields.into_iter())?;
+/// assert_eq!(asked.choose(["superchat"]), Some("superchat"));
+/// assert_eq!(Asked::read("GET", None, fields.into_iter()).unwrap_err().status(), 426);
+/// # Ok::<(), Unfit>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     /// `Sec-WebSocket-Key`, as sent.
@@ -194,6 +207,18 @@ pub struct Accepted {
 }
 
 /// What a client has asked for, to compare the answer with.
+///
+/// ```
+/// use ropewalk_wire::websocket::{Accepted, Offered};
+/// let offered = Offered { key: "dGhlIHNhbXBsZSBub25jZQ==", subprotocols: &[], deflate: None };
+/// let fields = [
+///     ("Upgrade", b"websocket".as_slice()),
+///     ("Connection", b"Upgrade"),
+///     ("Sec-WebSocket-Accept", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+/// ];
+/// assert_eq!(offered.check(101, fields.into_iter()), Ok(Accepted { subprotocol: None, deflate: None }));
+/// assert!(offered.check(200, fields.into_iter()).is_err());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Offered<'a> {
     /// The key that was sent.

@@ -16,13 +16,12 @@ pub fn apply_mask(data: &mut [u8], key: [u8; 4], offset: usize) {
     key.rotate_left(offset & 3);
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = data.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let word = u64::from_ne_bytes(chunk.try_into().expect("chunks of eight bytes")) ^ wide;
-        chunk.copy_from_slice(&word.to_ne_bytes());
+    let (words, rest) = data.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(key.into_iter().cycle()) {
-        *byte ^= key;
+    for (index, byte) in rest.iter_mut().enumerate() {
+        *byte ^= key[index & 3];
     }
 }
 

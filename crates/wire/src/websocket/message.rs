@@ -11,6 +11,12 @@ use super::limits::Limits;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A message's, or a piece's, own bytes.
+///
+/// ```
+/// use ropewalk_wire::websocket::Message;
+/// let message = Message::Text("tea?".to_owned());
+/// assert_eq!((message.as_text(), message.as_bytes(), message.len()), (Some("tea?"), b"tea?".as_slice(), 4));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Text, which is UTF-8.
