@@ -1,88 +1,122 @@
-//! `App`: what is to run. Services are added, then started in order and stopped in reverse. `launch` is the whole life of a
-//! program: start, announce, wait for a signal, stop within the grace.
+//! `App`: what is to run. Services are added here, with their places in the tree, their state and what can be asked of them; `life`
+//! starts and stops them.
 
-use std::io::Write;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::ExitCode;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ropewalk_net::{Factory, ServerEndpoint};
-use ropewalk_reactor::{Phase, Reactor, SystemEvent};
+use ropewalk_reactor::Reactor;
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
 use crate::listening::{FactoryService, WebService};
-use crate::logfile::{LogWriter, Rotation};
+use crate::logfile::LogWriter;
 use crate::metrics::Sources;
-use crate::output::{LogSettings, ProgramLog};
-use crate::service::{Bound, Service, StartError};
+use crate::runner::{Call, Commands};
+use crate::service::{Service, StartError};
+use crate::settings::{AccessLog, Listen, Settings};
+use crate::state::{Persist, State, States};
+use crate::tree::{Node, Restart, Tree};
 use crate::workers::Workers;
 
-/// Wrong usage, wrong configuration, or nothing to start with.
-pub(crate) const EXIT_USAGE: u8 = 2;
 /// Query arguments whose values are secrets, and not for the access log.
 const SECRETS: &[&str] = &["token"];
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGUSR1: i32 = 10;
-const SIGTERM: i32 = 15;
 
-/// What holds for the whole program.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What requests in flight get when the program stops. 5 s.
-    pub grace: Duration,
-    /// Event loops, each on a thread of its own. 1.
-    pub workers: usize,
-    /// Where the access log goes.
-    pub access_log: AccessLog,
-    /// Where the program's own log goes.
-    pub log: LogSettings,
-    /// When the files of these logs are put aside, and what is kept.
-    pub rotation: Rotation,
-    /// Proxies that are believed about their clients.
-    pub trusted_proxies: TrustedProxies,
+type Hook = Rc<dyn Fn() -> Result<(), String>>;
+
+/// An application: in the making, and then as it runs.
+pub struct App {
+    pub(crate) reactor: Reactor,
+    pub(crate) settings: Settings,
+    pub(crate) tree: Tree,
+    pub(crate) workers: Workers,
+    pub(crate) log: Option<LogWriter>,
+    pub(crate) program_log: Option<LogWriter>,
+    pub(crate) states: States,
+    pub(crate) commands: Commands,
+    pub(crate) reloads: Rc<RefCell<Vec<Hook>>>,
+    /// What has to be let go of in an upgrade, with the group that it belongs to.
+    pub(crate) stores: Vec<(String, Rc<dyn Store>)>,
+    /// The group that services are being added to.
+    group: Option<String>,
+    /// What `--listen` says, with whether anybody took it.
+    overrides: Vec<(Listen, bool)>,
+    ready: Ready,
 }
 
-/// Where the access log goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AccessLog {
-    /// To standard output.
-    #[default]
-    StandardOutput,
-    /// To the end of a file.
-    File(std::path::PathBuf),
-    /// Nowhere.
-    Off,
-}
+/// Whether the program is ready for its clients: for whoever balances load, and asks. Not before everything has started, and not any more
+/// once it drains. Clones are the same, on every thread.
+///
+/// ```no_run
+/// use ropewalk_web::{Response, Router};
+/// # fn build(app: &mut ropewalk_app::App) -> Result<(), ropewalk_app::StartError> {
+/// let ready = app.ready();
+/// app.serve("tcp:8080", move || {
+///     let ready = ready.clone();
+///     Router::new().get("/ready", move |_| match ready.is_ready() {
+///         true => Response::new("ready\n"),
+///         false => Response::new("not ready\n").status(503),
+///     })
+/// })
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Ready(Arc<AtomicBool>);
 
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            grace: Duration::from_secs(5),
-            workers: 1,
-            access_log: AccessLog::default(),
-            log: LogSettings::default(),
-            rotation: Rotation::default(),
-            trusted_proxies: TrustedProxies::default(),
-        }
+impl Ready {
+    /// Whether it is.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
     }
 }
 
-/// An application in the making.
-pub struct App {
-    reactor: Reactor,
-    settings: Settings,
-    services: Vec<Box<dyn Service>>,
-    workers: Workers,
-    log: Option<LogWriter>,
-    program_log: Option<LogWriter>,
+/// Something that two processes may not have open at once: a database, a lock. Opened when its service starts, and let go of in an upgrade
+/// before the next process opens it.
+pub trait Store: 'static {
+    /// Writes what is to be written, and closes it. Nothing is accepted meanwhile; connections that can travel are frozen already.
+    ///
+    /// # Errors
+    /// What went wrong: the upgrade is off then.
+    fn release(&self) -> Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+    /// The next process has failed: opens it again.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    fn reclaim(&self) -> Result<(), String>;
+}
+
+/// A service's place in the tree.
+pub struct Place(Rc<Node>);
+
+impl Place {
+    /// It starts after this service, or after all of this group, and stops before them.
+    pub fn after(self, name: &str) -> Place {
+        self.0.after.borrow_mut().push(name.to_owned());
+        self
+    }
+
+    /// What becomes of it when it fails.
+    pub fn restart(self, restart: Restart) -> Place {
+        self.0.restart.set(restart);
+        self
+    }
 }
 
 impl App {
-    fn new(settings: Settings, program_log: Option<LogWriter>) -> Result<App, StartError> {
+    pub(crate) fn new(
+        name: &str,
+        settings: Settings,
+        state: Option<std::path::PathBuf>,
+    ) -> Result<App, StartError> {
         let reactor = Reactor::new().map_err(|error| StartError::new(format!("no event loop: {error}")))?;
         let log = match &settings.access_log {
             AccessLog::StandardOutput => Some(LogWriter::standard_output()),
@@ -92,8 +126,21 @@ impl App {
         let log = log.transpose().map_err(|error| {
             StartError::new(format!("the access log cannot be written: {error}; name another file, or none"))
         })?;
-        let workers = Workers::start(settings.workers.saturating_sub(1))?;
-        Ok(App { reactor, settings, services: Vec::new(), workers, log, program_log })
+        Ok(App {
+            tree: Tree::default(),
+            workers: Workers::new(settings.workers.saturating_sub(1)),
+            log,
+            program_log: None,
+            states: States::new(&reactor, name, state),
+            commands: Commands::default(),
+            reloads: Rc::default(),
+            stores: Vec::new(),
+            group: None,
+            overrides: settings.listen.iter().map(|listen| (listen.clone(), false)).collect(),
+            ready: Ready::default(),
+            reactor,
+            settings,
+        })
     }
 
     /// The home worker's reactor. It does not run yet.
@@ -108,9 +155,68 @@ impl App {
         &self.settings
     }
 
-    /// Adds a service.
-    pub fn add(&mut self, service: impl Service) {
-        self.services.push(Box::new(service));
+    /// Whether the program is ready, for whoever is to tell others.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        self.ready.clone()
+    }
+
+    /// Adds a service. What it answers with says more of its place, where that matters.
+    pub fn add(&mut self, service: impl Service) -> Place {
+        let name = self.path(service.name());
+        Place(self.tree.add(name, Box::new(service)))
+    }
+
+    /// Adds services as a group: their names begin with its name, and others can come after all of it. A group of one service has
+    /// that service's place and the group's name.
+    ///
+    /// # Errors
+    /// What `build` refuses.
+    pub fn group(
+        &mut self,
+        name: &str,
+        build: impl FnOnce(&mut App) -> Result<(), StartError>,
+    ) -> Result<(), StartError> {
+        let (path, before) = (self.path(name), self.tree.len());
+        let outer = self.group.replace(path.clone());
+        let outcome = build(self);
+        self.group = outer;
+        if let [alone] = &self.tree.nodes()[before..] {
+            *alone.name.borrow_mut() = path;
+        }
+        outcome
+    }
+
+    fn path(&self, name: &str) -> String {
+        match &self.group {
+            Some(group) => format!("{group}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// Declares a value that outlives the program: saved with the others in the run directory, and loaded before services start. Within a
+    /// group the group's name is put in front.
+    ///
+    /// # Errors
+    /// There is one of this name already, or, in a reload, what was saved is not understood.
+    pub fn state<T: Persist>(&mut self, name: &str) -> Result<State<T>, StartError> {
+        self.states.declare(self.path(name))
+    }
+
+    /// Names a store that has to be closed before another process can go on in an upgrade; see [`Store`].
+    pub fn store(&mut self, store: impl Store) {
+        let group = self.group.clone().unwrap_or_default();
+        self.stores.push((group, Rc::new(store)));
+    }
+
+    /// Adds a command of the control socket, by its name; a second one of a name replaces the first.
+    pub fn command(&mut self, name: &str, handler: impl Fn(Call) + 'static) {
+        self.commands.add(name, handler);
+    }
+
+    /// Something that is to happen at `reload`, and at HUP: reading a file again. What is wrong leaves things as they are, and is told.
+    pub fn on_reload(&mut self, hook: impl Fn() -> Result<(), String> + 'static) {
+        self.reloads.borrow_mut().push(Rc::new(hook));
     }
 
     /// Serves what `make` makes at an endpoint: once per worker, so that nothing is shared. Without an interface in the
@@ -123,7 +229,7 @@ impl App {
         endpoint: &str,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Result<(), StartError> {
-        self.serve_site("web", local(endpoint)?, move || {
+        self.serve_site("web", local(endpoint.parse()?), move || {
             let handler = make();
             handler.verify().map_err(StartError::new)?;
             Ok(Site::new(handler))
@@ -136,7 +242,7 @@ impl App {
     /// # Errors
     /// The endpoint string is wrong.
     pub fn listen(&mut self, name: &str, endpoint: &str, factory: impl Factory) -> Result<(), StartError> {
-        self.serve_factory(name, local(endpoint)?, move |_| Ok(Rc::new(factory)));
+        self.serve_factory(name, local(endpoint.parse()?), move |_| Ok(Rc::new(factory)));
         Ok(())
     }
 
@@ -149,6 +255,7 @@ impl App {
     ) {
         let (log, proxies) = (self.log.clone(), self.settings.trusted_proxies.clone());
         let make = move || Ok(dress(make()?, log.as_ref(), &proxies));
+        let endpoint = self.endpoint(name, endpoint);
         self.add(WebService::new(name, endpoint, Arc::new(make), self.workers.clone()));
     }
 
@@ -163,6 +270,7 @@ impl App {
         let make = move |reactor: &Reactor| -> Result<Rc<dyn Factory>, StartError> {
             Ok(Rc::new(dress(make(reactor)?, log.as_ref(), &proxies)))
         };
+        let endpoint = self.endpoint(name, endpoint);
         self.add(FactoryService::new(name, endpoint, true, Box::new(make)));
     }
 
@@ -174,6 +282,7 @@ impl App {
         make: impl FnOnce(&Reactor) -> Result<Site, StartError> + 'static,
     ) {
         let make = move |reactor: &Reactor| make(reactor).map(|site| Rc::new(site) as Rc<dyn Factory>);
+        let endpoint = self.endpoint(name, endpoint);
         self.add(FactoryService::new(name, endpoint, true, Box::new(make)));
     }
 
@@ -184,6 +293,7 @@ impl App {
         endpoint: ServerEndpoint,
         make: impl FnOnce(&Reactor) -> Result<Rc<dyn Factory>, StartError> + 'static,
     ) {
+        let endpoint = self.endpoint(name, endpoint);
         self.add(FactoryService::new(name, endpoint, false, Box::new(make)));
     }
 
@@ -200,7 +310,7 @@ impl App {
     }
 
     /// The figures of the program: its loops, its logs and their events. What a service knows of its ports and sites is added to
-    /// them; [`metrics::handler`](crate::metrics::handler) shows them.
+    /// them; [`metrics::handler`](crate::metrics::handler) shows them. The workers' are there once the services start.
     #[must_use]
     pub fn figures(&self) -> Sources {
         let sources = Sources::new();
@@ -219,53 +329,42 @@ impl App {
         sources
     }
 
-    /// The files that USR1 puts aside.
-    fn logs(&self) -> Vec<LogWriter> {
+    /// The files that USR1 and `rotate` put aside.
+    pub(crate) fn logs(&self) -> Vec<LogWriter> {
         self.log.iter().chain(&self.program_log).cloned().collect()
     }
 
-    /// Starts everything, or nothing.
-    fn start(&mut self) -> Result<Vec<(String, Bound)>, StartError> {
-        let mut bound = Vec::new();
-        for service in &mut self.services {
-            let name = service.name().to_owned();
-            let at = service.start(&self.reactor)?;
-            bound.extend(at.into_iter().map(|at| (name.clone(), at)));
+    /// Where a service listens: as it says itself, unless the command line knows better.
+    fn endpoint(&mut self, name: &str, own: ServerEndpoint) -> ServerEndpoint {
+        let path = self.path(name);
+        let fits = |listen: &Listen, taken: bool| match &listen.service {
+            Some(wanted) => *wanted == path,
+            None => !taken,
+        };
+        match self.overrides.iter_mut().find(|(listen, taken)| fits(listen, *taken)) {
+            Some((listen, taken)) => {
+                *taken = true;
+                local(listen.endpoint.clone())
+            }
+            None => own,
         }
-        Ok(bound)
     }
 
-    /// Stops: no new connections, streams end, requests in flight get the grace, the workers end.
-    async fn stop(mut self) {
-        let until = self.reactor.now() + self.settings.grace;
-        for service in self.services.iter_mut().rev() {
-            service.stop().await;
-        }
-        self.reactor.announce_stop();
-        self.workers.announce_stop();
-        while self.services.iter().any(|service| service.busy() > 0) && self.reactor.now() < until {
-            /// How often the last connections are counted.
-            const LOOK: Duration = Duration::from_millis(10);
-            pause(&self.reactor, LOOK).await;
-        }
-        self.workers.end();
+    /// An endpoint for a service that there is not is a mistake.
+    pub(crate) fn check_overrides(&self) -> Result<(), StartError> {
+        let Some((left, _)) = self.overrides.iter().find(|(_, taken)| !taken) else { return Ok(()) };
+        let names: Vec<String> = self.tree.nodes().iter().map(|node| node.name()).collect();
+        let what = match &left.service {
+            Some(service) => format!("--listen {service}=: no such service listens"),
+            None => format!("--listen {}: there is nothing more to listen", left.endpoint),
+        };
+        Err(StartError::new(format!("{what}; the services are: {}", names.join(", "))))
     }
 }
 
 /// An endpoint as a program's text has it: for this machine only, unless it says otherwise.
-fn local(endpoint: &str) -> Result<ServerEndpoint, StartError> {
-    Ok(endpoint.parse::<ServerEndpoint>()?.or_interface(IpAddr::V4(Ipv4Addr::LOCALHOST)))
-}
-
-/// A moment of the loop's time.
-async fn pause(reactor: &Reactor, length: Duration) {
-    let (firing, deferred) = ropewalk_reactor::Deferred::new(reactor);
-    reactor.call_later(length, move || {
-        // Only this function waits for it.
-        let _ = firing.callback(());
-    });
-    // It can only fail when the loop ends, and then there is nothing to wait for.
-    let _ = deferred.await;
+fn local(endpoint: ServerEndpoint) -> ServerEndpoint {
+    endpoint.or_interface(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// Puts around a site what the program has for all of them.
@@ -280,108 +379,4 @@ fn dress(site: Site, log: Option<&LogWriter>, proxies: &TrustedProxies) -> Site 
         }
         None => site,
     }
-}
-
-/// The life of a program: builds the application, starts it, says where it listens, runs until a signal or
-/// [`Reactor::stop`], and stops within the grace. A second signal ends it at once.
-///
-/// The exit code is 0 after a clean stop and 2 when it could not start; then one line on standard error says why, and nothing
-/// was left running by half.
-pub fn launch(
-    name: &str,
-    settings: Settings,
-    build: impl FnOnce(&mut App) -> Result<(), StartError>,
-) -> ExitCode {
-    let refused = |log: Option<ProgramLog>, error: StartError| {
-        // What led to it comes before it.
-        drop(log);
-        crate::output::complain(name, &error.to_string());
-        ExitCode::from(EXIT_USAGE)
-    };
-    let program_log = match ProgramLog::begin(&settings.log, &settings.rotation) {
-        Ok(log) => log,
-        Err(error) => return refused(None, error),
-    };
-    let mut app = match App::new(settings, program_log.writer().cloned()) {
-        Ok(app) => app,
-        Err(error) => return refused(Some(program_log), error),
-    };
-    // The log is let go of when the loop has ended: its last lines may take a moment.
-    let (reactor, _log) = (app.reactor.clone(), app.log.clone());
-    let started = prepare(&mut app, build);
-    reactor.add_system_event_trigger(Phase::During, SystemEvent::Shutdown, move || app.stop());
-    if let Err(error) = started {
-        // What had started is stopped in the same way as ever.
-        reactor.stop();
-        // The error that counts is the one before.
-        let _ = reactor.run();
-        return refused(Some(program_log), error);
-    }
-    match reactor.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            drop(program_log);
-            crate::output::complain(name, &format!("the event loop failed: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn prepare(app: &mut App, build: impl FnOnce(&mut App) -> Result<(), StartError>) -> Result<(), StartError> {
-    build(app)?;
-    let bound = app.start()?;
-    handle_signals(&app.reactor)?;
-    handle_rotation(&app.reactor, app.logs())?;
-    handle_reload(&app.reactor, &bound)?;
-    announce(&bound);
-    Ok(())
-}
-
-fn handle_signals(reactor: &Reactor) -> Result<(), StartError> {
-    for signal in [SIGINT, SIGTERM] {
-        let handle = reactor.clone();
-        let stop = move || {
-            if handle.is_running() {
-                tracing::info!("stopping");
-                handle.stop();
-            } else {
-                tracing::warn!("stopping at once");
-                handle.crash();
-            }
-        };
-        reactor.on_signal(signal, stop).map_err(|error| StartError::new(format!("signals: {error}")))?;
-    }
-    Ok(())
-}
-
-/// USR1 puts the files of the logs aside, or opens them again if somebody has moved them away.
-fn handle_rotation(reactor: &Reactor, logs: Vec<LogWriter>) -> Result<(), StartError> {
-    let rotate = move || logs.iter().for_each(LogWriter::rotate);
-    reactor.on_signal(SIGUSR1, rotate).map_err(|error| StartError::new(format!("signals: {error}")))
-}
-
-/// HUP reads certificates again. Where there are none it ends the program, as ever: a terminal that is closed says so by it.
-fn handle_reload(reactor: &Reactor, bound: &[(String, Bound)]) -> Result<(), StartError> {
-    let servers: Vec<_> = bound.iter().filter_map(|(_, at)| at.tls.clone()).collect();
-    if servers.is_empty() {
-        return Ok(());
-    }
-    let handle = reactor.clone();
-    reactor
-        .on_signal(SIGHUP, move || crate::tls::reload(&handle, &servers))
-        .map_err(|error| StartError::new(format!("signals: {error}")))
-}
-
-/// Says where everything listens: one line each for scripts, and an address for people.
-fn announce(bound: &[(String, Bound)]) {
-    let mut lines = String::new();
-    for (name, at) in bound {
-        lines.push_str(&format!("listening on {} ({name})\n", at.endpoint));
-        if let Some(url) = &at.url {
-            lines.push_str(&format!("  {url}\n"));
-        }
-    }
-    let mut out = std::io::stdout().lock();
-    // A program whose output nobody reads still serves.
-    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
 }

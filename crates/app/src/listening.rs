@@ -1,19 +1,21 @@
 //! The services that most applications are made of: a factory at an endpoint, and a web site on every worker.
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ropewalk_net::tls::TlsServer;
 use ropewalk_net::{
-    Address, Admission, ConnectionLimits, Factory, Port, ServerEndpoint, ServerOptions, listen_with,
+    Address, Admission, ConnectionLimits, Factory, Opened, Port, ServerEndpoint, ServerOptions, listen_on,
 };
 use ropewalk_reactor::{Name, Reactor, Share};
 use ropewalk_web::Site;
 
-use crate::service::{Bound, Service, StartError, bind_error};
+use crate::service::{Bound, Ground, Service, StartError, bind_error};
 use crate::tls;
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
 type MakeFactory = Box<dyn FnOnce(&Reactor) -> Result<Rc<dyn Factory>, StartError>>;
 
@@ -24,13 +26,24 @@ pub(crate) struct FactoryService {
     make: Option<MakeFactory>,
     url: bool,
     admission: Admission,
+    tls: Option<TlsServer>,
+    opened: Option<Opened>,
     port: Option<Port>,
 }
 
 impl FactoryService {
     pub(crate) fn new(name: &str, endpoint: ServerEndpoint, url: bool, make: MakeFactory) -> FactoryService {
         let admission = Admission::new(ConnectionLimits::default());
-        FactoryService { name: name.to_owned(), endpoint, make: Some(make), url, admission, port: None }
+        FactoryService {
+            name: name.to_owned(),
+            endpoint,
+            make: Some(make),
+            url,
+            admission,
+            tls: None,
+            opened: None,
+            port: None,
+        }
     }
 }
 
@@ -39,12 +52,19 @@ impl Service for FactoryService {
         &self.name
     }
 
+    fn bind(&mut self, ground: &Ground<'_>) -> Result<(), StartError> {
+        self.tls = if self.url { tls::for_web(&self.endpoint)? } else { None };
+        self.opened = Some(ground.open(&self.endpoint, Share::Alone)?);
+        Ok(())
+    }
+
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
         let make = self.make.take().ok_or_else(|| StartError::new("a service starts once"))?;
+        let opened = self.opened.take().ok_or_else(|| StartError::new("it has not bound"))?;
         let factory = make(reactor)?;
-        let tls = if self.url { tls::for_web(&self.endpoint)? } else { None };
-        let options = ServerOptions { tls, ..options(&self.name, &self.admission, Share::Alone) };
-        let port = listen_with(reactor, &self.endpoint, factory, options)
+        let options =
+            ServerOptions { tls: self.tls.take(), ..options(&self.name, &self.admission, Share::Alone) };
+        let port = listen_on(reactor, &self.endpoint, opened, factory, options)
             .map_err(|error| bind_error(&self.endpoint, &error))?;
         let bound = bound(&port, self.url);
         self.port = Some(port);
@@ -61,6 +81,19 @@ impl Service for FactoryService {
     fn busy(&self) -> usize {
         self.admission.connections()
     }
+
+    fn ports(&self) -> Vec<Port> {
+        self.port.iter().cloned().collect()
+    }
+
+    fn has_certificates(&self) -> bool {
+        self.tls.is_some() || self.port.as_ref().is_some_and(|port| port.tls().is_some())
+    }
+
+    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        let descriptor = self.port.as_ref().and_then(Port::descriptor);
+        descriptor.map(|fd| (self.endpoint.to_string(), fd)).into_iter().collect()
+    }
 }
 
 /// Makes the site of one worker.
@@ -72,6 +105,10 @@ pub(crate) struct WebService {
     endpoint: ServerEndpoint,
     make: MakeSite,
     admission: Admission,
+    tls: Option<TlsServer>,
+    opened: Option<Opened>,
+    /// Those of the other workers, bound while the program may; kept, so that the next process can have them.
+    joined: Vec<OwnedFd>,
     port: Option<Port>,
     workers: Workers,
 }
@@ -79,24 +116,53 @@ pub(crate) struct WebService {
 impl WebService {
     pub(crate) fn new(name: &str, endpoint: ServerEndpoint, make: MakeSite, workers: Workers) -> WebService {
         let admission = Admission::new(ConnectionLimits::default());
-        WebService { name: name.to_owned(), endpoint, make, admission, port: None, workers }
+        let (tls, opened, joined, port) = (None, None, Vec::new(), None);
+        WebService { name: name.to_owned(), endpoint, make, admission, tls, opened, joined, port, workers }
     }
 
-    /// The same site at the same port on the other workers; each binds before this returns.
-    fn join_workers(&self, port: &Port) -> Result<(), StartError> {
-        let Address::Inet(address) = port.address() else {
-            return Err(StartError::new(format!("{}: several workers need a TCP endpoint", self.endpoint)));
+    /// Sockets at the same port for the other workers.
+    fn bind_joined(&mut self, ground: &Ground<'_>, first: &Opened) -> Result<(), StartError> {
+        let port = match first.address() {
+            Ok(Address::Inet(address)) => address.port(),
+            _ => return Err(self.wants_tcp()),
         };
+        let endpoint = self.endpoint.clone().with_port(port);
+        for _ in 0..self.workers.others() {
+            let fd = match ground.inherit_more(&self.endpoint) {
+                Some(fd) => Some(fd),
+                None => Opened::open(ground.reactor, &endpoint, Share::Joined)
+                    .map_err(|error| bind_error(&endpoint, &error))?
+                    .into_descriptor(),
+            };
+            self.joined.extend(fd);
+        }
+        Ok(())
+    }
+
+    fn wants_tcp(&self) -> StartError {
+        StartError::new(format!("{}: several workers need a TCP endpoint", self.endpoint))
+    }
+
+    /// The same site on the other workers; each accepts before this returns.
+    fn join_workers(&self, port: &Port) -> Result<(), StartError> {
+        let Address::Inet(address) = port.address() else { return Err(self.wants_tcp()) };
         let endpoint = self.endpoint.clone().with_port(address.port());
-        // The same one: a session that began on one worker goes on on another.
-        let tls = port.tls().cloned();
-        let (make, name, admission) = (Arc::clone(&self.make), self.name.clone(), self.admission.clone());
-        self.workers.each(move |reactor| {
+        let clones: Result<Vec<OwnedFd>, _> = self.joined.iter().map(OwnedFd::try_clone).collect();
+        let sockets = clones.map_err(|error| bind_error(&endpoint, &error))?;
+        // The same TLS: a session that began on one worker goes on on another.
+        let (tls, make) = (port.tls().cloned(), Arc::clone(&self.make));
+        let (name, admission, held) = (self.name.clone(), self.admission.clone(), self.workers.is_held());
+        self.workers.each(sockets, move |reactor, socket| {
             let site = make()?;
             let options = ServerOptions { tls: tls.clone(), ..options(&name, &admission, Share::Joined) };
-            listen_with(reactor, &endpoint, Rc::new(site), options)
-                .map(drop)
-                .map_err(|error| bind_error(&endpoint, &error))
+            let opened = Opened::inherit(socket, &endpoint).map_err(|error| bind_error(&endpoint, &error))?;
+            let port = listen_on(reactor, &endpoint, opened, Rc::new(site), options)
+                .map_err(|error| bind_error(&endpoint, &error))?;
+            if held {
+                port.halt();
+            }
+            workers::keep(&name, port);
+            Ok(())
         })
     }
 }
@@ -106,14 +172,28 @@ impl Service for WebService {
         &self.name
     }
 
+    fn bind(&mut self, ground: &Ground<'_>) -> Result<(), StartError> {
+        let alone = self.workers.is_alone();
+        if !alone && self.endpoint.is_file() {
+            return Err(self.wants_tcp());
+        }
+        self.tls = tls::for_web(&self.endpoint)?;
+        let opened = ground.open(&self.endpoint, if alone { Share::Alone } else { Share::First })?;
+        if !alone {
+            self.bind_joined(ground, &opened)?;
+        }
+        self.opened = Some(opened);
+        Ok(())
+    }
+
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
+        let opened = self.opened.take().ok_or_else(|| StartError::new("it has not bound"))?;
         let site = (self.make)()?;
-        let share = if self.workers.is_alone() { Share::Alone } else { Share::First };
-        let tls = tls::for_web(&self.endpoint)?;
-        let options = ServerOptions { tls, ..options(&self.name, &self.admission, share) };
-        let port = listen_with(reactor, &self.endpoint, Rc::new(site), options)
+        let options =
+            ServerOptions { tls: self.tls.take(), ..options(&self.name, &self.admission, Share::First) };
+        let port = listen_on(reactor, &self.endpoint, opened, Rc::new(site), options)
             .map_err(|error| bind_error(&self.endpoint, &error))?;
-        // Kept before the others bind: should one of them fail, this is what stops.
+        // Kept before the others accept: should one of them fail, this is what stops.
         self.port = Some(port.clone());
         if !self.workers.is_alone() {
             self.join_workers(&port)?;
@@ -125,11 +205,32 @@ impl Service for WebService {
         if let Some(port) = self.port.take() {
             port.stop_listening();
         }
+        self.joined.clear();
+        self.workers.stop_ports(&self.name);
         Box::pin(std::future::ready(()))
     }
 
     fn busy(&self) -> usize {
         self.admission.connections()
+    }
+
+    fn ports(&self) -> Vec<Port> {
+        self.port.iter().cloned().collect()
+    }
+
+    fn has_certificates(&self) -> bool {
+        self.tls.is_some() || self.port.as_ref().is_some_and(|port| port.tls().is_some())
+    }
+
+    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        let first = self.port.as_ref().and_then(Port::descriptor);
+        let others = self.joined.iter().filter_map(|fd| fd.try_clone().ok());
+        first.into_iter().chain(others).map(|fd| (self.endpoint.to_string(), fd)).collect()
+    }
+
+    fn drain(&self) {
+        self.ports().iter().for_each(Port::drain);
+        self.workers.with_ports(&self.name, Port::drain);
     }
 }
 

@@ -1,17 +1,21 @@
 //! `main` for a user's own program: its command line, and the life that [`launch`] gives it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use ropewalk_web::TrustedProxies;
 
-use crate::application::{AccessLog, App, EXIT_USAGE, Settings, launch};
+use crate::application::App;
+use crate::life::EXIT_USAGE;
 use crate::log::Levels;
 use crate::logfile::{At, Rotation};
 use crate::output::{LogPlace, LogSettings, complain};
+use crate::runner::{Handover, Nothing, Origin, Privileges, Verb, drive};
 use crate::service::StartError;
+use crate::settings::{AccessLog, Listen, Settings};
 
 /// The options that every program has.
 #[derive(Args, Clone, Debug)]
@@ -46,6 +50,24 @@ pub struct Options {
     /// Proxies whose X-Forwarded-For is believed: networks, separated by commas
     #[arg(long, value_name = "NETWORKS", default_value = "", hide_default_value = true, global = true)]
     pub trust_proxies: TrustedProxies,
+    /// The folder of the pid file, the control socket and the state [default of start and its like: the folder you are in]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub rundir: Option<PathBuf>,
+    /// Begin with the state in this file, instead of the last run's
+    #[arg(long, value_name = "FILE", global = true)]
+    pub state: Option<PathBuf>,
+    /// Who to become once everything is bound: a user's name or number
+    #[arg(long, value_name = "USER", global = true)]
+    pub user: Option<String>,
+    /// The group to become, if not the user's own
+    #[arg(long, value_name = "GROUP", global = true)]
+    pub group: Option<String>,
+    /// Permissions that new files do not get, such as 027
+    #[arg(long, value_name = "MODE", value_parser = mask, global = true)]
+    pub umask: Option<u32>,
+    /// Which process of this program has started this one
+    #[arg(long, hide = true, global = true)]
+    pub handover: Option<Handover>,
 }
 
 impl Options {
@@ -77,17 +99,28 @@ impl Options {
                 ..Rotation::default()
             },
             trusted_proxies: self.trust_proxies.clone(),
+            rundir: self.rundir.clone(),
+            state: self.state.clone(),
+            privileges: Privileges { user: self.user.clone(), group: self.group.clone() },
+            umask: self.umask,
+            handover: self.handover,
+            ..Settings::default()
         }
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "write a number of seconds, such as 5 or 0.5".to_owned())
 }
 
 fn files(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "write a number of files, such as 7".to_owned())
+}
+
+fn mask(text: &str) -> Result<u32, String> {
+    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777);
+    mask.ok_or_else(|| "write an octal number such as 027".to_owned())
 }
 
 fn workers(text: &str) -> Result<usize, String> {
@@ -98,20 +131,20 @@ fn workers(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Parser)]
-struct Cli {
+struct Cli<A: Args> {
     #[command(flatten)]
     options: Options,
+    /// Listen here instead; NAME=ENDPOINT means the service of that name. May be given several times
+    #[arg(long, value_name = "ENDPOINT", global = true)]
+    listen: Vec<Listen>,
+    #[command(flatten)]
+    own: A,
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<Verb<Nothing>>,
 }
 
-#[derive(Subcommand)]
-enum Verb {
-    /// Run in the foreground (what happens without a word, too)
-    Run,
-}
-
-/// The `main` of a program: reads the command line, builds the application and runs it until a signal.
+/// The `main` of a program: reads the command line and does what it says. Without a word, and with `run`, it runs until a signal; `start`,
+/// `stop`, `restart`, `status`, `reload`, `upgrade`, `save`, `drain`, `unit` and `completions` are there as well.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -121,13 +154,44 @@ enum Verb {
 /// }
 /// ```
 pub fn main(name: &'static str, build: impl FnOnce(&mut App) -> Result<(), StartError>) -> ExitCode {
-    match parse::<Cli>(name, Cli::command().name(name).bin_name(name)) {
-        Ok(cli) => {
-            let (None | Some(Verb::Run)) = cli.verb;
-            launch(name, cli.options.settings(), build)
-        }
-        Err(code) => code,
-    }
+    main_with(name, |app, Nothing {}| build(app))
+}
+
+/// [`main`] for a program that has options of its own. Those with `global = true` may stand behind the verb, too.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use clap::Args;
+/// use ropewalk_web::Router;
+///
+/// #[derive(Args)]
+/// struct Own {
+///     /// Whom to greet
+///     #[arg(long, default_value = "World", global = true)]
+///     greet: String,
+/// }
+///
+/// fn main() -> ExitCode {
+///     ropewalk_app::main_with("hello", |app, own: Own| {
+///         app.serve("tcp:8080", move || {
+///             let text = format!("Hello, {}!", own.greet);
+///             Router::new().get("/", move |_| text.clone())
+///         })
+///     })
+/// }
+/// ```
+pub fn main_with<A: Args>(
+    name: &'static str,
+    build: impl FnOnce(&mut App, A) -> Result<(), StartError>,
+) -> ExitCode {
+    let command = Cli::<A>::command().name(name).bin_name(name);
+    let cli: Cli<A> = match parse(name, command.clone()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let settings = Settings { listen: cli.listen, ..cli.options.settings() };
+    let verb = cli.verb.unwrap_or(Verb::Run(Nothing {}));
+    drive(name, &command, settings, &verb, |app| build(app, cli.own))
 }
 
 /// Reads the command line. Help and version are printed and end well; anything wrong is one line and exit code 2.
@@ -135,21 +199,40 @@ pub fn main(name: &'static str, build: impl FnOnce(&mut App) -> Result<(), Start
 /// # Errors
 /// The exit code to leave with.
 pub fn parse<P: FromArgMatches>(name: &str, command: clap::Command) -> Result<P, ExitCode> {
-    let matches = command.try_get_matches().and_then(|mut matches| P::from_arg_matches_mut(&mut matches));
-    matches.map_err(|error| {
-        if !error.use_stderr() {
-            // Help or version on a closed pipe: whoever closed it has read enough.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        let said = first_paragraph(&error.render().to_string());
-        complain(name, &format!("{said}; {name} --help says what there is"));
-        ExitCode::from(EXIT_USAGE)
-    })
+    let mut matches = matches(name, command, &[])?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| refused(name, &error))
+}
+
+/// Reads the command line, with words that it overrides in front of its own.
+///
+/// # Errors
+/// The exit code to leave with.
+pub fn matches(name: &str, command: clap::Command, in_front: &[OsString]) -> Result<ArgMatches, ExitCode> {
+    // While the folder is the one that the program was started in.
+    if let Err(error) = Origin::of_this_process() {
+        complain(name, &error.to_string());
+        return Err(ExitCode::FAILURE);
+    }
+    let mut words = std::env::args_os();
+    let called = words.next();
+    let words = called.into_iter().chain(in_front.iter().cloned()).chain(words);
+    let command = if in_front.is_empty() { command } else { command.args_override_self(true) };
+    command.try_get_matches_from(words).map_err(|error| refused(name, &error))
+}
+
+fn refused(name: &str, error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help or version on a closed pipe: whoever closed it has read enough.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let said = first_paragraph(&error.render().to_string());
+    complain(name, &format!("{said}; {name} --help says what there is"));
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// What is wrong, in one line: clap puts what is missing on lines of its own, and advice behind an empty one.
-fn first_paragraph(text: &str) -> String {
+pub(crate) fn first_paragraph(text: &str) -> String {
     let lines = text.trim_start_matches("error: ").lines().map(str::trim);
     lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").replace(char::is_control, " ")
 }

@@ -12,7 +12,8 @@ use ropewalk_reactor::io::{DatagramSocket, Socket};
 use ropewalk_reactor::{Name, Reactor};
 
 use crate::datagram::{DatagramOptions, DatagramProtocol, DatagramTransport};
-use crate::listen::{Opened, Port, ServerOptions};
+use crate::listen::{Port, ServerOptions};
+use crate::opened::Opened;
 use crate::protocol::{Factory, Protocol};
 use crate::transport::{Origin, OriginKind, Transport, TransportOptions};
 

@@ -155,6 +155,28 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const UNIX_MODE: u32 = 0o666;
 
 impl ServerEndpoint {
+    /// Whether it is a UNIX socket with a file: one that only one worker can listen at.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        match self {
+            ServerEndpoint::Unix { .. } => true,
+            ServerEndpoint::Proxy { inner, .. } => inner.is_file(),
+            _ => false,
+        }
+    }
+
+    /// Connections that may wait to be accepted.
+    pub(crate) fn backlog(&self) -> u32 {
+        match self {
+            ServerEndpoint::Tcp { backlog, .. }
+            | ServerEndpoint::Tls { backlog, .. }
+            | ServerEndpoint::Unix { backlog, .. }
+            | ServerEndpoint::Abstract { backlog, .. } => *backlog,
+            ServerEndpoint::Proxy { inner, .. } => inner.backlog(),
+            ServerEndpoint::Stdio | ServerEndpoint::Systemd(_) => ListenOptions::default().backlog,
+        }
+    }
+
     /// The same endpoint at this interface, if the string named none: how a program binds to loopback by default.
     #[must_use]
     pub fn or_interface(self, address: IpAddr) -> ServerEndpoint {

@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use memchr::{memchr, memmem};
 
-use crate::protocol::{Lost, Protocol};
+use crate::protocol::{Frozen, Lost, Protocol};
 use crate::receivers::{Cut, receive, settle};
 use crate::transport::Transport;
 
@@ -62,6 +62,22 @@ pub trait LineHandler: 'static {
 
     /// As [`Protocol::woken`].
     fn woken(&mut self, transport: &LineTransport<'_>) {
+        let _ = transport;
+    }
+
+    /// As [`Protocol::freezable`].
+    fn freezable(&self) -> bool {
+        false
+    }
+
+    /// As [`Protocol::freeze`]. The beginning of a line travels by itself; a connection in raw mode stays where it is.
+    fn freeze(&mut self, transport: &LineTransport<'_>) -> Option<Frozen> {
+        let _ = transport;
+        None
+    }
+
+    /// As [`Protocol::thawed`].
+    fn thawed(&mut self, transport: &LineTransport<'_>) {
         let _ = transport;
     }
 }
@@ -321,6 +337,28 @@ impl<H: LineHandler> Protocol for LineReceiver<H> {
 
     fn stopping(&mut self, transport: &Transport) {
         self.tell(transport, |handler, transport| handler.stopping(transport));
+    }
+
+    fn freezable(&self) -> bool {
+        !self.raw.get() && self.handler.freezable()
+    }
+
+    fn freeze(&mut self, transport: &Transport) -> Option<Frozen> {
+        // The rest of a line of which the handler has heard already would be a line of its own over there.
+        if self.raw.get() || self.skipping {
+            return None;
+        }
+        let mut frozen = None;
+        self.call(transport, |handler, transport| frozen = handler.freeze(transport));
+        if frozen.is_some() {
+            transport.unread(&std::mem::take(&mut self.partial));
+            self.rewound();
+        }
+        frozen
+    }
+
+    fn thawed(&mut self, transport: &Transport) {
+        self.tell(transport, |handler, transport| handler.thawed(transport));
     }
 
     fn woken(&mut self, transport: &Transport) {

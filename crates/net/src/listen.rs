@@ -6,27 +6,21 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_reactor::io::{Address, Listener, Pipes, Socket};
-use ropewalk_reactor::{
-    Deadline, Failure, Key, ListenOptions, Name, Reactor, Readiness, Share, Source, Time,
-};
+use ropewalk_reactor::io::{Address, Listener, Socket};
+use ropewalk_reactor::{Deadline, Failure, Key, Name, Reactor, Readiness, Share, Source, Time};
 
 use crate::endpoint::ServerEndpoint;
 use crate::limits::{Admission, ConnectionLimits};
+use crate::opened::{self, Opened};
 use crate::protocol::Factory;
 use crate::proxied::{ProxyProtocol, ProxyStatistics};
-use crate::systemd;
 use crate::tls::{ServerFiles, TlsError, TlsServer};
-use crate::transport::{Origin, OriginKind, Transport, TransportOptions};
+use crate::transport::{Origin, OriginKind, Parcel, Transport, TransportOptions};
 
 /// Connections accepted in one turn before others get theirs.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -75,8 +69,10 @@ struct Listening {
     tls: Tls,
     address: Address,
     backlog: u32,
-    /// Somebody else has made it: the file of a UNIX socket is not ours to remove.
-    adopted: bool,
+    /// Somebody else has made it, or has it now: the file of a UNIX socket is not ours to remove.
+    adopted: Cell<bool>,
+    /// Nothing is accepted for now: who connects waits in the system's queue.
+    halted: Cell<bool>,
     /// The descriptor that is given up when there is none left.
     reserve: Cell<Option<File>>,
     timer: Cell<Deadline>,
@@ -131,6 +127,30 @@ pub fn listen_with(
     reactor: &Reactor,
     endpoint: &ServerEndpoint,
     factory: Rc<dyn Factory>,
+    options: ServerOptions,
+) -> io::Result<Port> {
+    start(reactor, endpoint, None, factory, options)
+}
+
+/// Accepts at a socket that was opened for this endpoint before ([`Opened`]).
+///
+/// # Errors
+/// As [`listen_with`].
+pub fn listen_on(
+    reactor: &Reactor,
+    endpoint: &ServerEndpoint,
+    opened: Opened,
+    factory: Rc<dyn Factory>,
+    options: ServerOptions,
+) -> io::Result<Port> {
+    start(reactor, endpoint, Some(opened), factory, options)
+}
+
+fn start(
+    reactor: &Reactor,
+    endpoint: &ServerEndpoint,
+    opened: Option<Opened>,
+    factory: Rc<dyn Factory>,
     mut options: ServerOptions,
 ) -> io::Result<Port> {
     let (endpoint, proxy) = match endpoint {
@@ -139,7 +159,10 @@ pub fn listen_with(
     };
     // A PROXY header comes in the clear, ahead of TLS.
     let (factory, tls) = secured(endpoint, factory, options.tls.take())?;
-    let opened = open(reactor, endpoint, options.share)?;
+    let opened = match opened {
+        Some(opened) => opened,
+        None => Opened::open(reactor, endpoint, options.share)?,
+    };
     let Some(proxy) = proxy else { return Port::start(reactor, opened, factory, None, tls, options) };
     let proxied = Rc::new(ProxyProtocol::with_options(factory, proxy.clone()));
     Port::start(reactor, opened, Rc::clone(&proxied) as _, Some(proxied), tls, options)
@@ -162,68 +185,6 @@ fn secured(
     Ok((Rc::new(tls.wrap_shared(factory)), Some((tls, files.clone()))))
 }
 
-/// A listener, however it was come by.
-pub(crate) struct Opened {
-    listener: Listener,
-    backlog: u32,
-    /// Somebody else has made it.
-    adopted: bool,
-}
-
-impl Opened {
-    fn ours(listener: Listener, backlog: u32) -> Opened {
-        Opened { listener, backlog, adopted: false }
-    }
-
-    /// A descriptor that somebody else has made.
-    pub(crate) fn adopted(fd: OwnedFd) -> io::Result<Opened> {
-        let backlog = ListenOptions::default().backlog;
-        Ok(Opened { listener: Listener::adopt(fd)?, backlog, adopted: true })
-    }
-}
-
-fn open(reactor: &Reactor, endpoint: &ServerEndpoint, share: Share) -> io::Result<Opened> {
-    let alone = |backlog| ListenOptions { backlog, share: Share::Alone };
-    match endpoint {
-        ServerEndpoint::Tcp { port, backlog, .. } | ServerEndpoint::Tls { port, backlog, .. } => {
-            let interface = endpoint.interface().expect("a TCP endpoint has an interface");
-            let options = ListenOptions { backlog: *backlog, share };
-            let listener = reactor.listen_tcp(SocketAddr::new(interface, *port), &options)?;
-            Ok(Opened::ours(listener, *backlog))
-        }
-        ServerEndpoint::Unix { path, mode, backlog } => {
-            remove_stale(path)?;
-            let listener = reactor.listen_unix(path, &alone(*backlog))?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
-            Ok(Opened::ours(listener, *backlog))
-        }
-        ServerEndpoint::Abstract { name, backlog } => {
-            Ok(Opened::ours(reactor.listen_abstract(name.as_bytes(), &alone(*backlog))?, *backlog))
-        }
-        ServerEndpoint::Stdio => {
-            let pipes = Box::new(Pipes::stdio()?);
-            Ok(Opened::ours(Listener::Pipe(RefCell::new(Some(pipes))), ListenOptions::default().backlog))
-        }
-        ServerEndpoint::Systemd(which) => Opened::adopted(systemd::take(which, share)?),
-        // The outer one was taken off; one within another would want a second header.
-        ServerEndpoint::Proxy { inner, .. } => open(reactor, inner, share),
-    }
-}
-
-/// A socket file that was left behind by a process that died is in the way of nobody.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => match UnixStream::connect(path) {
-            Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-            Err(error) => Err(error),
-        },
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path is there and is not a socket")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 impl Port {
     pub(crate) fn start(
         reactor: &Reactor,
@@ -233,7 +194,7 @@ impl Port {
         tls: Tls,
         mut options: ServerOptions,
     ) -> io::Result<Port> {
-        let Opened { mut listener, backlog, adopted } = opened;
+        let (mut listener, backlog, adopted) = opened.into_parts();
         let address = listener.local_address()?;
         if address == Address::Pipe {
             options.transport.write_stall = None;
@@ -256,7 +217,8 @@ impl Port {
                 tls,
                 address,
                 backlog,
-                adopted,
+                adopted: Cell::new(adopted),
+                halted: Cell::new(false),
                 reserve: Cell::new(reserve),
                 timer: Cell::new(Deadline::NONE),
                 backing_off: Cell::new(false),
@@ -340,6 +302,80 @@ impl Port {
         }
     }
 
+    /// Connections that were accepted here and stand. Linear in all of the reactor's.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Transport> {
+        let mut all = Transport::all(self.reactor());
+        all.retain(|transport| Rc::ptr_eq(&transport.0.origin, &self.0.origin));
+        all
+    }
+
+    fn reactor(&self) -> &Reactor {
+        &self.0.origin.reactor
+    }
+
+    /// Bids the peers of all connections to come to an end, where the protocol has words for it; accepting goes on.
+    pub fn drain(&self) {
+        self.0.factory.drain();
+    }
+
+    /// Asks each connection that was accepted here to come to its end, as the end of the program does.
+    pub fn announce_stop(&self) {
+        for transport in self.connections() {
+            Source::stopping(transport.0);
+        }
+    }
+
+    /// Accepts nothing for now: whoever connects waits in the system's queue, until [`Port::resume`] or until another process
+    /// accepts from the same socket.
+    pub fn halt(&self) {
+        self.0.halted.set(true);
+    }
+
+    /// Accepts again.
+    pub fn resume(&self) {
+        if self.0.halted.replace(false) {
+            self.reactor().ready_again(self.0.key, Readiness::READABLE);
+        }
+    }
+
+    /// The listening socket once more, for another process; `None` if it is no socket of the system, or is closed.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<OwnedFd> {
+        let listener = self.0.listener.borrow();
+        let fd = match listener.as_ref()? {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+            _ => return None,
+        };
+        fd.try_clone_to_owned().ok()
+    }
+
+    /// Stops listening, because another process accepts from the socket now: the file of a UNIX socket stays.
+    pub fn hand_over(&self) {
+        self.0.adopted.set(true);
+        self.0.stop();
+    }
+
+    /// Goes on with a connection that another process has frozen and this port's factory can thaw. `Ok(None)`: it cannot, or a
+    /// limit has no room.
+    ///
+    /// # Errors
+    /// The descriptor is no connection, or is not connected any more, or the system does not watch it.
+    pub fn thaw(&self, parcel: Parcel) -> io::Result<Option<Transport>> {
+        let socket = Socket::adopt(parcel.descriptor)?;
+        let peer = socket.peer_address()?;
+        let factory = &self.0.factory;
+        let thaw = AssertUnwindSafe(|| factory.thaw(&peer, &parcel.travelled.frozen));
+        let Ok(Some(protocol)) = catch_unwind(thaw) else { return Ok(None) };
+        let counts = factory.counts_peer(&peer);
+        if !self.0.admission().admit(peer.ip().filter(|_| counts)) {
+            return Ok(None);
+        }
+        let travelled = &parcel.travelled;
+        Transport::start_thawed(&self.0.origin, socket, travelled, peer, counts, protocol).map(Some)
+    }
+
     /// Stops listening. Connections that stand stay; the factory is told.
     pub fn stop_listening(&self) {
         self.0.stop();
@@ -363,10 +399,10 @@ impl Listening {
         self.origin.reactor.remove_deadline(self.timer.replace(Deadline::NONE));
         self.origin.reactor.remove_source(self.key);
         if let Address::Unix(Some(path)) = &self.address
-            && !self.adopted
+            && !self.adopted.get()
         {
             // Somebody else may have removed it already, or a successor listens there: both are fine.
-            remove_socket(path);
+            opened::remove_socket(path);
         }
         self.factory.stop_factory();
     }
@@ -394,7 +430,7 @@ impl Listening {
         if !self.admission().admit(counted) {
             return self.turn_away(&socket);
         }
-        if self.adopted {
+        if self.adopted.get() {
             // Those that came before the listener was ours have inherited nothing of ours.
             socket.prepare();
         }
@@ -451,7 +487,7 @@ impl Source for Listening {
     }
 
     fn ready(self: Rc<Self>, _readiness: Readiness) {
-        if !self.backing_off.get() {
+        if !self.backing_off.get() && !self.halted.get() {
             self.accept_some();
         }
     }
@@ -460,7 +496,9 @@ impl Source for Listening {
         self.backing_off.set(false);
         let reserve = self.reserve.take().or_else(|| open_reserve().ok());
         self.reserve.set(reserve);
-        self.accept_some();
+        if !self.halted.get() {
+            self.accept_some();
+        }
     }
 
     fn put_off(self: Rc<Self>, until: Time) {
@@ -491,10 +529,4 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
                 | rustix::io::Errno::NOMEM
         )
     )
-}
-
-fn remove_socket(path: &PathBuf) {
-    if UnixStream::connect(path).is_err() {
-        let _ = std::fs::remove_file(path);
-    }
 }

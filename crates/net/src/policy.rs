@@ -25,7 +25,7 @@ use ropewalk_reactor::Reactor;
 use ropewalk_reactor::io::{Address, Layer};
 
 use crate::Transport;
-use crate::protocol::{Factory, Protocol};
+use crate::protocol::{Factory, Frozen, Protocol};
 
 mod idle;
 mod throttle;
@@ -74,6 +74,15 @@ impl<P: Policy, F: Factory> Factory for Applied<P, F> {
 
     fn stop_factory(&self) {
         self.factory.stop_factory();
+    }
+
+    /// What has a layer is never frozen: the record is of a connection that the policy left alone.
+    fn thaw(&self, peer: &Address, frozen: &Frozen) -> Option<Box<dyn Protocol>> {
+        self.factory.thaw(peer, frozen)
+    }
+
+    fn drain(&self) {
+        self.factory.drain();
     }
 
     fn overflow(&self) -> &[u8] {

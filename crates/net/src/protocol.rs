@@ -22,8 +22,8 @@ use crate::Transport;
 /// }
 /// ```
 ///
-/// The last three methods are optional powers: they belong to [`Transport::set_deadline`], to
-/// [`ropewalk_reactor::Reactor::announce_stop`] and to [`Transport::waker`].
+/// What follows `connection_lost` are optional powers: they belong to [`Transport::set_deadline`], to
+/// [`ropewalk_reactor::Reactor::announce_stop`], to [`Transport::waker`] and to [`Transport::freeze`].
 pub trait Protocol: 'static {
     /// The connection stands.
     fn connection_made(&mut self, transport: &Transport) {
@@ -58,6 +58,37 @@ pub trait Protocol: 'static {
     fn woken(&mut self, transport: &Transport) {
         let _ = transport;
     }
+
+    /// Whether the connection can ever leave the process: whether [`Protocol::freeze`] may come to answer something else than `None`.
+    fn freezable(&self) -> bool {
+        false
+    }
+
+    /// Puts what the next process needs to go on with this connection into a record. Bytes that wait to be sent, and bytes that were
+    /// handed back ([`Transport::unread`], also during this call), travel beside it. `None` is "not now": something is under way.
+    ///
+    /// Nothing is called afterwards, and nothing is sent, until either the connection is gone
+    /// ([`Lost::HandedOver`](crate::Lost::HandedOver)) or it goes on as if nothing had happened. So the protocol stays as it is.
+    fn freeze(&mut self, transport: &Transport) -> Option<Frozen> {
+        let _ = transport;
+        None
+    }
+
+    /// In the next process, instead of `connection_made`: the connection goes on (see [`Factory::thaw`]).
+    fn thawed(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+}
+
+/// What a protocol has put down of itself for the next process: small, and readable by a newer program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// Which protocol's it is.
+    pub kind: String,
+    /// Which form of it: a newer program reads the older forms.
+    pub version: u32,
+    /// What the protocol makes of them.
+    pub bytes: Vec<u8>,
 }
 
 /// Makes protocols, one per connection. Any function that returns a protocol is a factory.
@@ -88,6 +119,17 @@ pub trait Factory: 'static {
         let _ = peer;
         true
     }
+
+    /// The protocol of a connection that another process has frozen; `None` if this factory cannot go on with such a record, and
+    /// then the other process keeps the connection. [`Protocol::thawed`] follows.
+    fn thaw(&self, peer: &Address, frozen: &Frozen) -> Option<Box<dyn Protocol>> {
+        let _ = (peer, frozen);
+        None
+    }
+
+    /// The program is about to be taken out of service: it still accepts and answers, and bids each peer to come to an end where its
+    /// protocol has words for that, as HTTP has in `Connection: close`.
+    fn drain(&self) {}
 
     /// What a connection beyond a limit is told before it is closed.
     fn overflow(&self) -> &[u8] {
@@ -121,6 +163,8 @@ pub enum Lost {
     Panicked,
     /// The reactor has stopped.
     Stopped,
+    /// It goes on in another process.
+    HandedOver,
 }
 
 impl fmt::Display for Lost {
@@ -134,6 +178,7 @@ impl fmt::Display for Lost {
             Lost::File(error) => write!(f, "a file could not be sent: {error}"),
             Lost::Panicked => f.write_str("the protocol panicked"),
             Lost::Stopped => f.write_str("the reactor has stopped"),
+            Lost::HandedOver => f.write_str("handed over to another process"),
         }
     }
 }

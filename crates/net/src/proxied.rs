@@ -170,6 +170,10 @@ impl Factory for ProxyProtocol {
         self.0.factory.stop_factory();
     }
 
+    fn drain(&self) {
+        self.0.factory.drain();
+    }
+
     fn overflow(&self) -> &[u8] {
         self.0.factory.overflow()
     }

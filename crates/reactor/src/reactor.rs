@@ -208,6 +208,13 @@ impl Reactor {
         drop(removed);
     }
 
+    /// All sources, for a floor above that looks for those of its own type ([`Source::any`]). Linear.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Rc<dyn Source>> {
+        let all = self.0.sources.borrow().all();
+        all.into_iter().map(|(_, source)| source).collect()
+    }
+
     /// Asks for [`Source::flush`] at the end of this turn. The source asks once.
     pub fn flush_later(&self, key: Key) {
         self.0.dirty.borrow_mut().push(key);

@@ -1,6 +1,7 @@
 //! Sources: whatever the loop calls. A connection, a listener, a foreign descriptor and a task are each one entry in one
 //! slab; the entry's key is the token that the operating system gives back, and its generation makes late events harmless.
 
+use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 
@@ -129,6 +130,10 @@ pub trait Source {
     /// What kind of thing it is, in a word or two: what [`Reactor::pending`](crate::Reactor::pending) calls it.
     fn kind(&self) -> &'static str {
         "source"
+    }
+    /// Itself, for a floor above that knows its type and looks for it among [`Reactor::sources`](crate::Reactor::sources).
+    fn any(self: Rc<Self>) -> Option<Rc<dyn Any>> {
+        None
     }
     /// Its descriptor is ready. Edge-triggered: read until a short read, write until blocked.
     fn ready(self: Rc<Self>, readiness: Readiness) {

@@ -1,15 +1,15 @@
-//! The options of `ropewalk web`: what they are, what is wrong with them, and the files they come to. Where they are served is
-//! the command's business.
+//! `ropewalk web`: its options, what is wrong with them, and the files and the service that they come to.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use ropewalk_app::StartError;
+use ropewalk_app::{App, StartError};
 use ropewalk_net::ServerEndpoint;
-use ropewalk_web::Files;
+use ropewalk_web::{Files, Site};
 use ropewalk_wire::http1::encode_field;
 
 use crate::command::WEB_ENDPOINT;
+use crate::kinds::local;
 
 /// Fields that say how an answer is framed or what a file is. Two of a kind would contradict each other.
 const OWN: [&str; 12] = [
@@ -34,7 +34,7 @@ pub(crate) struct WebArgs {
     path: PathBuf,
     /// Where to serve it
     #[arg(long, value_name = "ENDPOINT", default_value = WEB_ENDPOINT)]
-    pub(crate) listen: ServerEndpoint,
+    listen: ServerEndpoint,
     /// Serve files whose names begin with a dot, too
     #[arg(long)]
     hidden: bool,
@@ -67,9 +67,19 @@ pub(crate) struct WebArgs {
     header: Vec<(String, String)>,
 }
 
+/// Adds the service `web`.
+pub(crate) fn build(app: &mut App, args: WebArgs) -> Result<(), StartError> {
+    let listen = local(args.listen.clone());
+    let open = move || args.files().map(Site::new);
+    // What is wrong with the folder is said before anything is bound.
+    open()?;
+    app.serve_site("web", listen, open);
+    Ok(())
+}
+
 impl WebArgs {
     /// The files that are to be served.
-    pub(crate) fn files(&self) -> Result<Files, StartError> {
+    fn files(&self) -> Result<Files, StartError> {
         let single = self.path.is_file();
         let files = if single { Files::file(&self.path) } else { Files::new(&self.path) };
         let mut files = files.map_err(StartError::new)?;

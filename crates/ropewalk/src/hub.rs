@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::{Args, Subcommand};
-use ropewalk_app::{App, Bound, Service, StartError};
+use ropewalk_app::{App, Bound, LogWriter, Service, StartError};
 use ropewalk_hub::store::{MemoryStore, SCHEMA, SqliteStore, Store};
 use ropewalk_hub::{Algorithm, Guard, Hub, HubOptions, TopicPolicy};
 use ropewalk_net::tls::{TlsServer, TlsServerOptions};
@@ -20,10 +20,11 @@ use ropewalk_net::{
 use ropewalk_reactor::{Failure, Outcome, Reactor, react};
 use ropewalk_store::{Database, DatabaseError};
 use ropewalk_web::client::{Agent, Response, Url};
-use ropewalk_web::{AccessObserver, CombinedLog, Site};
+use ropewalk_web::{AccessObserver, CombinedLog, Site, TrustedProxies};
 use serde_json::Value;
 
 use crate::command::WEB_ENDPOINT;
+use crate::kinds::local;
 
 /// Where a hub keeps what it knows, unless told otherwise.
 const FOLDER: &str = "ropewalk-data";
@@ -188,26 +189,47 @@ impl HubArgs {
 }
 
 /// Adds the hub to the program.
-pub(crate) fn build(app: &mut App, listen: ServerEndpoint, args: &HubArgs) -> Result<(), StartError> {
-    let (options, store) = (args.options(), args.store(app.reactor())?);
-    let hub = Hub::new(app.reactor(), store, options);
-    let mut site = Site::new(hub.handler()).trust_proxies(app.settings().trusted_proxies.clone());
-    if let Some(log) = app.access_log().cloned() {
-        let observer: Rc<dyn AccessObserver> = Rc::new(CombinedLog::new(move |line: &[u8]| log.write(line)));
-        site = site.observe(observer);
+pub(crate) fn build(app: &mut App, args: HubArgs) -> Result<(), StartError> {
+    if args.verb.is_some() {
+        return Err(StartError::new(
+            "list, show, retry and deny ask a hub that runs: write them behind ropewalk hub",
+        ));
     }
-    let admission = Admission::new(ConnectionLimits::default());
-    app.add(HubService { hub, listen, site: Some(site), admission, port: None });
+    let service = HubService {
+        listen: local(args.listen.clone()),
+        args,
+        log: app.access_log().cloned(),
+        proxies: app.settings().trusted_proxies.clone(),
+        admission: Admission::new(ConnectionLimits::default()),
+        running: None,
+    };
+    app.add(service);
     Ok(())
 }
 
-/// A hub and where it listens: it learns its URL from that.
+/// A hub and where it listens: it learns its URL from that. Its store is opened when it starts, and not before: another process may
+/// still have it.
 struct HubService {
-    hub: Hub,
+    args: HubArgs,
     listen: ServerEndpoint,
-    site: Option<Site>,
+    log: Option<LogWriter>,
+    proxies: TrustedProxies,
     admission: Admission,
-    port: Option<Port>,
+    running: Option<(Hub, Port)>,
+}
+
+impl HubService {
+    fn site(&self, hub: &Hub) -> Site {
+        let site = Site::new(hub.handler()).trust_proxies(self.proxies.clone());
+        match self.log.clone() {
+            Some(log) => {
+                let observer: Rc<dyn AccessObserver> =
+                    Rc::new(CombinedLog::new(move |line: &[u8]| log.write(line)));
+                site.observe(observer)
+            }
+            None => site,
+        }
+    }
 }
 
 impl Service for HubService {
@@ -216,7 +238,6 @@ impl Service for HubService {
     }
 
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
-        let site = self.site.take().ok_or_else(|| StartError::new("a service starts once"))?;
         let wrong = |error: &dyn std::fmt::Display| StartError::new(format!("{}: {error}", self.listen));
         let tls = match self.listen.tls() {
             Some(files) => {
@@ -226,8 +247,10 @@ impl Service for HubService {
             }
             None => None,
         };
+        let hub = Hub::new(reactor, self.args.store(reactor)?, self.args.options());
         let options = ServerOptions { tls, admission: self.admission.clone(), ..ServerOptions::default() };
-        let port = listen_with(reactor, &self.listen, Rc::new(site), options).map_err(|error| {
+        let site = Rc::new(self.site(&hub));
+        let port = listen_with(reactor, &self.listen, site, options).map_err(|error| {
             StartError::new(format!("{}: {error}; choose another port (0 takes a free one)", self.listen))
         })?;
         let scheme = if port.tls().is_some() { "https" } else { "http" };
@@ -238,28 +261,29 @@ impl Service for HubService {
             Address::Inet(address) => Some(format!("{scheme}://{address}/")),
             _ => None,
         };
-        if self.hub.url().is_empty() {
+        if hub.url().is_empty() {
             let Some(url) = &url else {
                 return Err(StartError::new("a hub without an address wants --url, as subscribers reach it"));
             };
-            self.hub.set_url(&format!("{url}hub"));
+            hub.set_url(&format!("{url}hub"));
         }
         let bound = Bound { endpoint: port.endpoint(), url, tls: port.tls().cloned() };
-        self.port = Some(port);
+        self.running = Some((hub, port));
         Ok(vec![bound])
     }
 
     fn stop(&mut self) -> Pin<Box<dyn Future<Output = ()>>> {
-        if let Some(port) = self.port.take() {
+        if let Some((hub, port)) = &self.running {
             port.stop_listening();
+            // What is on its way may arrive; what waits is written down.
+            hub.drain();
         }
-        // What is on its way may arrive; what waits is written down.
-        self.hub.drain();
         Box::pin(std::future::ready(()))
     }
 
     fn busy(&self) -> usize {
-        self.admission.connections() + self.hub.statistics().running
+        let running = self.running.as_ref().map_or(0, |(hub, _)| hub.statistics().running);
+        self.admission.connections() + running
     }
 }
 

@@ -42,7 +42,7 @@ pub use ropewalk_tail as tail;
 pub use ropewalk_web as web;
 pub use ropewalk_wire as wire;
 
-pub use ropewalk_app::{App, Service, Settings, StartError, launch, main};
+pub use ropewalk_app::{App, Service, Settings, StartError, launch, main, main_with};
 pub use ropewalk_net::{
     Address, ClientPolicy, ClientService, Factory, LineReceiver, Lost, Protocol, Stream, Transport, connect,
     listen,

@@ -6,7 +6,9 @@ mod cert;
 mod command;
 mod folder;
 mod hub;
+mod kinds;
 mod push;
+mod tail;
 mod welcome;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `ropewalk push`: its arguments, and the wiring of channels, their journal and the service.
 //!
-//! Called by `command`. What the service does is in `web::push`.
+//! A kind of service. What the service does is in `web::push`.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use ropewalk_reactor::Reactor;
 use ropewalk_web::push::{Push, PushOptions};
 use ropewalk_web::{Response, Router, Site};
 
-use crate::command::{WEB_ENDPOINT, local};
+use crate::command::WEB_ENDPOINT;
+use crate::kinds::local;
 
 /// What a person who opens the address finds.
 const USAGE: &str = "\
@@ -54,8 +55,8 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
             "channels that others can reach, be it through a proxy, want authorisation, and there is none yet; leave the interface at 127.0.0.1",
         ));
     }
-    let channels = args.channels(app.reactor())?;
-    app.serve_home("push", listen, move |_| {
+    app.serve_home("push", listen, move |reactor| {
+        let channels = args.channels(reactor)?;
         let options = PushOptions { loopback_only: true, ..PushOptions::default() };
         let push = Push::new(&channels, options);
         let router = Router::new().get("/", |_| Response::text(USAGE)).fallback(push.handler());

@@ -219,6 +219,10 @@ impl Factory for Site {
         }
     }
 
+    fn drain(&self) {
+        self.core.draining.set(true);
+    }
+
     fn overflow(&self) -> &[u8] {
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
     }

@@ -67,6 +67,10 @@ impl Factory for Secured {
         }
     }
 
+    fn drain(&self) {
+        self.factory.drain();
+    }
+
     fn start_factory(&self, reactor: &Reactor) {
         self.factory.start_factory(reactor);
         if let Some(every) = self.tls.options().check_every

@@ -7,16 +7,18 @@
 //!
 //! The state, the calls of the protocol, the beginning and the end are here; what a transport's methods ask for is in `asked`,
 //! the ways in and out in `receive` and `send`, what files on their way out need of the disk in `fetch`, who the peer is in
-//! `proxied`, the descriptors that UNIX sockets carry in `passing`.
+//! `proxied`, the descriptors that UNIX sockets carry in `passing`, the way to another process in `freezing`.
 
 mod asked;
 mod fetch;
+mod freezing;
 mod passing;
 mod proxied;
 mod receive;
 mod send;
 mod unread;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +30,7 @@ use std::time::Duration;
 use ropewalk_reactor::io::{Address, Socket};
 use ropewalk_reactor::{Deadline, Key, Name, Reactor, Readiness, Source, Time};
 
+pub use self::freezing::{Parcel, Travelled};
 use self::proxied::Peer;
 use super::output::{self, Outbox, Pause, Sent};
 use super::{Transport, TransportOptions};
@@ -82,6 +85,10 @@ mod flag {
     pub(super) const EARLY: u32 = 1 << 23;
     /// The limit per peer does not count it: it came from a proxy, whose address is nobody's in particular.
     pub(super) const UNCOUNTED: u32 = 1 << 24;
+    /// Nothing is handed over until the connection is frozen, or goes on: what was written still leaves.
+    pub(super) const HALTED: u32 = 1 << 25;
+    /// A record of it was made: nothing is read, sent or called.
+    pub(super) const FROZEN: u32 = 1 << 26;
 }
 
 /// What connections of one listener or one connecting have in common.
@@ -434,8 +441,12 @@ impl Source for Conn {
         "connection"
     }
 
+    fn any(self: Rc<Self>) -> Option<Rc<dyn Any>> {
+        Some(self)
+    }
+
     fn ready(self: Rc<Self>, readiness: Readiness) {
-        if self.has(flag::CLOSED) {
+        if self.has(flag::CLOSED | flag::FROZEN) {
             return;
         }
         if self.has(flag::CONNECTING) {
@@ -482,6 +493,9 @@ impl Source for Conn {
 
     fn due(self: Rc<Self>) {
         self.timer.set(Deadline::NONE);
+        if self.has(flag::FROZEN) {
+            return self.due_later();
+        }
         if self.has(flag::CONNECTING) {
             let OriginKind::Connecting(connecting) = &self.origin.kind else { return };
             let told = connecting.told.take();
@@ -519,7 +533,7 @@ impl Source for Conn {
     }
 
     fn woken(self: Rc<Self>) {
-        if self.has(flag::CLOSED | flag::CONNECTING) {
+        if self.has(flag::CLOSED | flag::CONNECTING | flag::FROZEN) {
             return;
         }
         self.call(|protocol, transport| protocol.woken(transport));
@@ -536,7 +550,7 @@ impl Source for Conn {
     }
 
     fn stopping(self: Rc<Self>) {
-        if !self.has(flag::CLOSED | flag::CONNECTING) {
+        if !self.has(flag::CLOSED | flag::CONNECTING | flag::FROZEN) {
             self.call(|protocol, transport| protocol.stopping(transport));
             self.after_event();
         }

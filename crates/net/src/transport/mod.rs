@@ -13,6 +13,7 @@ use ropewalk_reactor::io::{Address, Layer, Socket};
 use ropewalk_reactor::{Key, Name, Reactor, Time};
 
 pub(crate) use conn::{Conn, Connecting, Origin, OriginKind};
+pub use conn::{Parcel, Travelled};
 pub(crate) use part::{FilePart, Transform};
 
 use crate::protocol::{Lost, Producer, Protocol};
@@ -325,6 +326,18 @@ impl Transport {
         protocol: Box<dyn Protocol>,
     ) -> std::io::Result<Transport> {
         Conn::start(origin, socket, peer, counted, protocol).map(Transport)
+    }
+
+    /// Goes on with a connection that another process has frozen.
+    pub(crate) fn start_thawed(
+        origin: &Rc<Origin>,
+        socket: Socket,
+        parcel: &Travelled,
+        peer: Address,
+        counted: bool,
+        protocol: Box<dyn Protocol>,
+    ) -> std::io::Result<Transport> {
+        Conn::start_thawed(origin, socket, parcel, peer, counted, protocol).map(Transport)
     }
 
     pub(crate) fn start(

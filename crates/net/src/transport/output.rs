@@ -110,12 +110,18 @@ impl Outbox {
 
     /// All that waits, in one piece; `None` if a file is among it.
     pub(super) fn into_bytes(self: Box<Self>) -> Option<Vec<u8>> {
+        let bytes = self.to_bytes()?;
+        self.give_back();
+        Some(bytes)
+    }
+
+    /// A copy of all that waits; `None` if a file is among it.
+    pub(super) fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut bytes = self.first[self.sent.min(self.first.len())..].to_vec();
         let mut skip = self.sent.saturating_sub(self.first.len());
         for piece in &self.rest {
             bytes.extend_from_slice(&piece.bytes()?[std::mem::take(&mut skip)..]);
         }
-        self.give_back();
         Some(bytes)
     }
 

@@ -43,7 +43,7 @@ impl Conn {
         }
         let mut output = self.output.take();
         let mut sent = 0;
-        if output.is_none() && !self.has(flag::BLOCKED | flag::CONNECTING | flag::DIRTY) {
+        if output.is_none() && !self.has(flag::BLOCKED | flag::CONNECTING | flag::DIRTY | flag::FROZEN) {
             // Nothing is in front: hand it to the system now, so that ten thousand viewers queue nothing.
             match self.with_socket(|socket| socket.write(data)) {
                 Some(Ok(count)) => sent = count,

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use ropewalk_reactor::io::{Passing, Socket};
+use rustix::net::sockopt;
 
 use super::{Conn, flag};
 use crate::transport::Transport;
@@ -73,6 +74,19 @@ impl Transport {
     #[must_use]
     pub fn take_descriptors(&self) -> Vec<OwnedFd> {
         self.0.if_passing(Passing::take).unwrap_or_default()
+    }
+
+    /// Who the peer of a UNIX socket is: its user, as the system knows it. For a server, of who connected.
+    ///
+    /// # Errors
+    /// It is no UNIX socket, or carries descriptors already ([`io::ErrorKind::Unsupported`]), or the connection is gone
+    /// ([`io::ErrorKind::NotConnected`]).
+    pub fn peer_user(&self) -> io::Result<u32> {
+        let known = self.0.with_socket(|socket| match socket {
+            Socket::Unix(stream) => Ok(sockopt::socket_peercred(stream)?.uid.as_raw()),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "only a UNIX socket knows its peer's user")),
+        });
+        known.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
     /// Descriptors that were closed because too many waited to be taken.

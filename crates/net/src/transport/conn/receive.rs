@@ -17,6 +17,9 @@ impl Conn {
         if self.has(flag::ABORTING) {
             return;
         }
+        if self.has(flag::HALTED) {
+            return self.set(flag::UNSEEN);
+        }
         self.introduce();
         if self.has(flag::MANUAL) {
             self.set(flag::UNSEEN);
@@ -64,7 +67,7 @@ impl Conn {
 
     /// Whether the protocol takes bytes (or, in lingering, whether they are thrown away).
     pub(super) fn may_deliver(&self) -> bool {
-        !self.has(flag::PAUSED | flag::CLOSED | flag::ABORTING | flag::MANUAL)
+        !self.has(flag::PAUSED | flag::HALTED | flag::CLOSED | flag::ABORTING | flag::MANUAL)
             // A layer may have to hear something before it can send the last of what was written.
             && (!self.has(flag::CLOSING) || self.has(flag::LAYERED) || self.has(flag::LINGER) && self.has(flag::SHUT_DONE))
     }
@@ -120,7 +123,7 @@ impl Conn {
         if self.has(flag::CLOSING) {
             return;
         }
-        if self.has(flag::PAUSED) || self.has_unread() {
+        if self.has(flag::PAUSED | flag::HALTED) || self.has_unread() {
             return self.set(flag::END_UNTOLD);
         }
         self.call(|protocol, transport| protocol.read_ended(transport));

@@ -18,7 +18,7 @@ const DIRECT_BYTES_PER_TURN: u32 = 256 * 1024;
 impl Conn {
     /// After a callback: sends, closes, shuts, goes on reading.
     pub(super) fn settle(self: &Rc<Self>) {
-        if self.has(flag::CLOSED) {
+        if self.has(flag::CLOSED | flag::FROZEN) {
             return;
         }
         if self.has(flag::ABORTING) {
@@ -140,7 +140,7 @@ impl Conn {
     /// Hands bytes to the system now, if nothing is in front of them; answers how many it took. A copy of many would cost more
     /// than a call.
     pub(super) fn send_directly(&self, data: &[u8]) -> usize {
-        let others = flag::BLOCKED | flag::CONNECTING | flag::LAYERED;
+        let others = flag::BLOCKED | flag::CONNECTING | flag::LAYERED | flag::FROZEN;
         if self.direct.get() >= DIRECT_BYTES_PER_TURN || self.has(others) || self.has_output() {
             return 0;
         }
@@ -174,7 +174,8 @@ impl Conn {
     /// Sends what would wait for the end of the turn, if so many wait for that already that each more needs a buffer of its own.
     pub(in crate::transport) fn send_early(self: &Rc<Self>) {
         let crowded = self.origin.reactor.flushes_waiting() >= output::POOL_MAX;
-        let only_output = !self.has(flag::ABORTING | flag::CLOSING | flag::SHUT | flag::CLOSED | flag::FULL);
+        let over = flag::ABORTING | flag::CLOSING | flag::SHUT | flag::CLOSED | flag::FULL;
+        let only_output = !self.has(over | flag::FROZEN);
         if crowded && only_output && self.has_output() {
             self.send();
         }

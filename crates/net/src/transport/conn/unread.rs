@@ -87,6 +87,11 @@ impl Unread {
         (bytes, self.returned > 0)
     }
 
+    /// A copy of what is here.
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        self.bytes[self.from..].to_vec()
+    }
+
     /// Moves as much as fits.
     pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
         let rest = &self.bytes[self.from..];

@@ -1,0 +1,191 @@
+//! What a running program says of itself: the figures that services, loops and pools keep anyway, in one value of JSON, and the same for
+//! people.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use ropewalk_reactor::{PoolStatistics, Reactor, Remote};
+use serde_json::{Value, json};
+
+use crate::life::{Running, Stage};
+use crate::tree::{Node, Standing};
+
+/// How long a loop may take to say how it is; one that is held up is told of as such.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Everything, as JSON.
+pub(crate) async fn status(running: &Rc<Running>) -> Value {
+    let reactor = &running.reactor;
+    let uptime = reactor.now().since(running.began);
+    let mut loops = vec![loop_figures(0, &reactor.statistics(), uptime, Duration::ZERO, busy_time())];
+    let remotes = running.app.borrow().workers.remotes();
+    for (index, remote) in remotes.into_iter().enumerate() {
+        loops.push(of_worker(reactor, index + 1, remote, uptime).await);
+    }
+    let app = running.app.borrow();
+    let (stage, left) = match running.stage.get() {
+        Stage::Starting => ("starting", None),
+        Stage::Ready => ("ready", None),
+        Stage::Draining(until) => ("draining", Some(until.since(reactor.now()).as_secs_f64())),
+        Stage::Stopping => ("stopping", None),
+    };
+    json!({
+        "name": running.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "state": stage,
+        "drain_seconds_left": left,
+        "uptime_seconds": uptime.as_secs_f64(),
+        "connections": app.tree.busy(),
+        "services": app.tree.nodes().iter().map(|node| of_service(node, reactor)).collect::<Vec<_>>(),
+        "loops": loops,
+        "threads": of_pool(&reactor.thread_pool_statistics()),
+        "saved_state": app.states.figures(),
+    })
+}
+
+fn of_service(node: &Rc<Node>, reactor: &Reactor) -> Value {
+    let standing = node.standing.borrow().clone();
+    let service = node.service.borrow();
+    let health = if standing == Standing::Ready { service.health().err() } else { None };
+    let error = match &standing {
+        Standing::Failed(error) => Some(error.clone()),
+        _ => None,
+    };
+    let listening: Vec<String> = node.bound.borrow().iter().map(|at| at.endpoint.to_string()).collect();
+    let accepted: u64 = service.ports().iter().map(|port| port.statistics().accepted).sum();
+    json!({
+        "name": node.name(),
+        "state": standing.to_string(),
+        "error": error,
+        "unhealthy": health,
+        "seconds": reactor.now().since(node.since.get()).as_secs_f64(),
+        "restarts": node.restarts.get(),
+        "listening": listening,
+        "connections": service.busy(),
+        "accepted": accepted,
+    })
+}
+
+/// Another loop is asked from a thread of the pool: this one does not wait for it.
+async fn of_worker(reactor: &Reactor, worker: usize, remote: Remote, uptime: Duration) -> Value {
+    let ask = move || {
+        let asked = Instant::now();
+        remote.blocking_call_from_thread(move |reactor| (reactor.statistics(), asked.elapsed(), busy_time()))
+    };
+    match reactor.with_timeout(ANSWER_WITHIN, reactor.defer_to_thread(ask)).await {
+        Ok(Ok(Ok((statistics, lag, busy)))) => loop_figures(worker, &statistics, uptime, lag, busy),
+        _ => json!({ "worker": worker, "held_up": true, "lag_ms": ANSWER_WITHIN.as_millis() as u64 }),
+    }
+}
+
+/// What this thread has computed so far.
+fn busy_time() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map(Duration::from).unwrap_or_default()
+}
+
+fn loop_figures(
+    worker: usize,
+    statistics: &ropewalk_reactor::Statistics,
+    uptime: Duration,
+    lag: Duration,
+    busy: Duration,
+) -> Value {
+    json!({
+        "worker": worker,
+        "turns": statistics.turns,
+        "slow_turns": statistics.slow_turns,
+        "longest_turn_ms": statistics.longest_turn.as_secs_f64() * 1000.0,
+        "lag_ms": lag.as_secs_f64() * 1000.0,
+        "busy_share": busy.as_secs_f64() / uptime.as_secs_f64().max(0.001),
+        "blocked": statistics.blocked,
+        "stalls": statistics.stalls,
+        "timers": statistics.timers,
+        "sources": statistics.sources,
+    })
+}
+
+fn of_pool(pool: &PoolStatistics) -> Value {
+    json!({
+        "threads": pool.threads,
+        "threads_max": pool.threads_max,
+        "idle": pool.idle,
+        "queued": pool.queued,
+        "running": pool.running,
+        "done": pool.done,
+        "panicked": pool.panicked,
+    })
+}
+
+/// The same for people.
+pub(crate) fn for_people(status: &Value) -> String {
+    let mut text = String::new();
+    let word = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let seconds = Duration::from_secs(status["uptime_seconds"].as_f64().unwrap_or(0.0) as u64);
+    let left =
+        status["drain_seconds_left"].as_f64().map(|left| format!(" ({left:.0} s left)")).unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "{} {} is {}{left}: process {}, up {}, {} connections",
+        word(status, "name"),
+        word(status, "version"),
+        word(status, "state"),
+        status["pid"],
+        span(seconds),
+        status["connections"],
+    );
+    let services = status["services"].as_array().cloned().unwrap_or_default();
+    let width = services.iter().map(|service| word(service, "name").chars().count()).max().unwrap_or(0);
+    for service in &services {
+        let listening: Vec<&str> =
+            service["listening"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let _ = write!(text, "  {:width$}  {:8}", word(service, "name"), word(service, "state"));
+        if !listening.is_empty() {
+            let _ = write!(text, "  {}  {} connections", listening.join(" "), service["connections"]);
+        }
+        for key in ["error", "unhealthy"] {
+            if let Some(why) = service[key].as_str() {
+                let _ = write!(text, "  {why}");
+            }
+        }
+        if service["restarts"].as_u64().unwrap_or(0) > 0 {
+            let _ = write!(text, "  started again {} times", service["restarts"]);
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    for each in status["loops"].as_array().into_iter().flatten() {
+        if each["held_up"] == true {
+            let _ = writeln!(text, "  loop {}: held up, it does not answer", each["worker"]);
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "  loop {}: {} turns, busy {:.1} %, longest turn {:.1} ms, lag {:.1} ms, blocked {} times, {} timers",
+            each["worker"],
+            each["turns"],
+            each["busy_share"].as_f64().unwrap_or(0.0) * 100.0,
+            each["longest_turn_ms"].as_f64().unwrap_or(0.0),
+            each["lag_ms"].as_f64().unwrap_or(0.0),
+            each["blocked"],
+            each["timers"],
+        );
+    }
+    if let Some(file) = status["saved_state"]["file"].as_str() {
+        let _ = writeln!(text, "  state: {file}, saved {} times", status["saved_state"]["saves"]);
+    }
+    text
+}
+
+/// A time as people say it.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds @ 3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        seconds => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
