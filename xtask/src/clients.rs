@@ -18,7 +18,7 @@ struct Program {
 }
 
 /// `.ci/run` installs these packages by name: change both together (a test compares them).
-const PROGRAMS: [Program; 9] = [
+const PROGRAMS: [Program; 10] = [
     Program { name: "curl", package: "curl", purpose: "HTTP as the world speaks it" },
     Program { name: "node", package: "nodejs", purpose: "fetch, as browsers have it" },
     Program { name: "ncat", package: "ncat", purpose: "raw viewers and plain protocols" },
@@ -26,6 +26,7 @@ const PROGRAMS: [Program; 9] = [
     Program { name: "socat", package: "socat", purpose: "UNIX sockets, datagrams, half-closed ones" },
     Program { name: "chromium", package: "chromium", purpose: "the pages, looked at" },
     Program { name: "python3", package: "python3", purpose: "clients written by others" },
+    Program { name: "lftp", package: "lftp", purpose: "FTP, whole folders and aborts" },
     Program { name: "systemd-socket-activate", package: "systemd", purpose: "sockets handed over" },
     Program {
         name: "openssl",

@@ -286,6 +286,37 @@ fn starttls_however_the_bytes_are_cut() {
     });
 }
 
+/// Begins TLS at the first byte, and has something to say as soon as that stands.
+struct Welcoming;
+
+impl Protocol for Welcoming {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(b"go ahead\n");
+        transport.start_tls(TlsSide::Server(&server()), &data[1..]).unwrap();
+        transport.write(b"welcome");
+        transport.switch(Box::new(Protected(Rc::default())));
+    }
+}
+
+/// First, a client begins TLS and has nothing to say: it reads, and there is nothing yet. Then the server's part of the handshake
+/// comes; the event wakes the reader, and leaves the work to it. At last the reader worked through what came, and the answer to
+/// it stayed where it was, since no event was left that would have sent it.
+#[test]
+fn a_handshake_goes_on_for_a_stream_that_only_reads() {
+    everywhere(|ground| async move {
+        let port = ground.listen(Default::default(), || Welcoming);
+        let mut stream = Stream::connect(&ground.reactor, &ground.client(&port)).await.unwrap();
+        stream.write(b"!").await.unwrap();
+        assert_eq!(stream.read_until(b"\n", 100).await.unwrap(), b"go ahead\n");
+        stream.start_tls(TlsSide::Client(&client(), "localhost")).unwrap();
+        // The turn in which its first message leaves is over when it begins to read.
+        ground.reactor.sleep(Duration::from_millis(1)).await;
+        let welcome = ground.reactor.with_timeout(Duration::from_secs(1), stream.read_bytes(7)).await;
+        assert_eq!(welcome.unwrap().unwrap(), b"welcome");
+        port.stop_listening();
+    });
+}
+
 /// What somebody has slipped in behind STARTTLS is taken for a handshake, and is none; never for the protected conversation.
 #[test]
 fn plain_text_behind_starttls_ends_the_connection() {

@@ -16,6 +16,7 @@ use ropewalk_net::ServerEndpoint;
 use crate::cert::{self, CertArgs};
 use crate::hub::HubArgs;
 use crate::kinds::{self, local};
+use crate::passwd::{self, PasswdArgs};
 use crate::welcome;
 
 const NAME: &str = "ropewalk";
@@ -58,6 +59,8 @@ enum Words {
     Example,
     /// Make a self-signed certificate and its key, for development
     Cert(CertArgs),
+    /// Add, change or remove a user in a file of passwords
+    Passwd(PasswdArgs),
 }
 
 /// Which configuration.
@@ -119,6 +122,7 @@ fn obey(command: &Command, matches: &ArgMatches, kinds: &[Kind]) -> Result<ExitC
     let cli = Cli::from_arg_matches(matches).map_err(StartError::new)?;
     match &cli.command {
         Some(Words::Cert(args)) => Ok(cert::run(NAME, args)),
+        Some(Words::Passwd(args)) => Ok(passwd::run(NAME, args)),
         Some(Words::Example) => {
             // On a closed pipe: whoever closed it has read enough.
             let _ =

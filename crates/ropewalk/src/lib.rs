@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  app ── services, runner, signals
-//!  web ── HTTP server, router, files, push endpoints          tail ── growing files
+//!  web ── HTTP server, router, files, push endpoints          tail ── growing files     ftp ── an FTP server
 //!  net ── protocols, transports, endpoints, streams           channel ── one history behind every viewer
 //!  reactor ── the loop, timers, tasks, threads, deferreds     wire ── codecs without I/O
 //! ```
@@ -33,6 +33,7 @@
 
 pub use ropewalk_app as app;
 pub use ropewalk_channel as channel;
+pub use ropewalk_ftp as ftp;
 pub use ropewalk_hub as hub;
 pub use ropewalk_net as net;
 pub use ropewalk_net::testing;

@@ -5,8 +5,10 @@
 mod cert;
 mod command;
 mod folder;
+mod ftp;
 mod hub;
 mod kinds;
+mod passwd;
 mod push;
 mod tail;
 mod welcome;

@@ -18,6 +18,7 @@ examples! {
     "../examples/dialogue.rs" dialogue,
     "../examples/echo.rs" echo,
     "../examples/failures.rs" failures,
+    "../examples/ftp_memory.rs" ftp_memory,
     "../examples/get_page.rs" get_page,
     "../examples/hello.rs" hello,
     "../examples/logging.rs" logging,
@@ -54,6 +55,8 @@ mod deferreds;
 mod encrypted;
 #[path = "examples_driven/failing.rs"]
 mod failing;
+#[path = "examples_driven/files.rs"]
+mod files;
 #[path = "examples_driven/getting.rs"]
 mod getting;
 #[path = "examples_driven/layers.rs"]

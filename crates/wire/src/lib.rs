@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod ftp;
 pub mod http1;
 pub mod multipart;
 pub mod proxy_protocol;

@@ -76,6 +76,8 @@ struct Opening {
     over: Rc<Cell<bool>>,
     /// Somebody stands in for the protocol, and is to be woken when it is done.
     awaited: bool,
+    /// The protocol itself is to be woken when it is done.
+    notifies: bool,
     /// It was told to the counters how it ended.
     counted: bool,
     /// Who hears that it is done, or why it will not be.
@@ -156,8 +158,9 @@ impl TlsLayer {
         let mut held = Vec::new();
         // A client speaks first. It can only fail with bytes from the peer.
         let _ = session.process(&mut [], &mut |_| {}, &mut held);
+        let over = Rc::default();
         let opening =
-            Opening { limit, timer: None, over: Rc::default(), awaited: false, counted: false, told: None };
+            Opening { limit, timer: None, over, awaited: false, notifies: false, counted: false, told: None };
         TlsLayer {
             session,
             counters,
@@ -203,6 +206,13 @@ impl TlsLayer {
     pub(super) fn tell(&mut self, told: Firing<()>) {
         if let Some(opening) = &mut self.opening {
             opening.told = Some(told);
+        }
+    }
+
+    /// The protocol is to be woken when the handshake is done.
+    pub(super) fn notify(&mut self) {
+        if let Some(opening) = &mut self.opening {
+            opening.notifies = true;
         }
     }
 
@@ -352,13 +362,12 @@ impl TlsLayer {
         if self.session.common().handshake_kind() == Some(HandshakeKind::Resumed) {
             count(&self.counters.resumed);
         }
-        if opening.awaited {
-            self.waiting = true;
-            if let Some(Place { reactor, key, .. }) = &self.place
-                && let Some(reactor) = reactor.upgrade()
-            {
-                reactor.wake(*key);
-            }
+        self.waiting = opening.awaited;
+        if (opening.awaited || opening.notifies)
+            && let Some(Place { reactor, key, .. }) = &self.place
+            && let Some(reactor) = reactor.upgrade()
+        {
+            reactor.wake(*key);
         }
     }
 

@@ -222,8 +222,22 @@ impl TlsServer {
 
     /// The layer for one connection.
     pub(super) fn layer(&self) -> Result<TlsLayer, TlsError> {
-        let Inner { options, current, counters, .. } = &*self.0;
-        let config = Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner));
+        self.layer_of(self.config())
+    }
+
+    /// The same for one that is not to be resumed.
+    pub(super) fn layer_without_tickets(&self) -> Result<TlsLayer, TlsError> {
+        let mut config = (*self.config()).clone();
+        config.send_tls13_tickets = 0;
+        self.layer_of(Arc::new(config))
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn layer_of(&self, config: Arc<ServerConfig>) -> Result<TlsLayer, TlsError> {
+        let Inner { options, counters, .. } = &*self.0;
         let session = Session::server(config)?;
         let TlsServerOptions { handshake_timeout, truncation_allowed, .. } = *options;
         Ok(TlsLayer::new(session, Arc::clone(counters), handshake_timeout, truncation_allowed))

@@ -16,6 +16,10 @@ use crate::transport::Transport;
 pub enum TlsSide<'a> {
     /// The server's.
     Server(&'a TlsServer),
+    /// The server's, and it gives the client nothing to resume another session by. For connections that clients close as soon as they
+    /// have sent all, as FTP's are: tickets of TLS 1.3 that nobody has read by then turn the end into a reset. A session that began
+    /// elsewhere may be resumed all the same.
+    ServerWithoutTickets(&'a TlsServer),
     /// The client's, for a server of this name.
     Client(&'a TlsClient, &'a str),
 }
@@ -24,6 +28,7 @@ impl TlsSide<'_> {
     fn layer(self) -> Result<TlsLayer, TlsError> {
         match self {
             TlsSide::Server(server) => server.layer(),
+            TlsSide::ServerWithoutTickets(server) => server.layer_without_tickets(),
             TlsSide::Client(client, host) => client.layer(host),
         }
     }
@@ -98,6 +103,31 @@ impl Transport {
             }
         }
         handshake
+    }
+
+    /// Has [`Protocol::woken`](crate::Protocol::woken) called when the handshake that [`Transport::start_tls`] has begun is done: for a
+    /// protocol that has nothing to write and would close the connection before there is one to close in good order. If it is done
+    /// already, nothing is called.
+    ///
+    /// ```
+    /// use ropewalk_net::{Protocol, Transport};
+    ///
+    /// /// Sends an empty file over TLS.
+    /// struct Empty;
+    /// impl Protocol for Empty {
+    ///     fn connection_made(&mut self, transport: &Transport) {
+    ///         transport.notify_tls();
+    ///     }
+    ///     fn woken(&mut self, transport: &Transport) {
+    ///         if transport.tls().is_some() {
+    ///             transport.lose_connection();
+    ///         }
+    ///     }
+    ///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+    /// }
+    /// ```
+    pub fn notify_tls(&self) {
+        self.layer(|layer: &mut TlsLayer| layer.notify());
     }
 
     /// What was agreed upon with the peer: `None` before the handshake is done, and on connections without TLS.

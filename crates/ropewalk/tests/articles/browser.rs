@@ -99,6 +99,13 @@ impl Browser {
             json!({ "id": self.number, "method": method, "params": parameters, "sessionId": self.session });
         self.stdin.write_all(message.to_string().as_bytes()).unwrap();
         self.stdin.write_all(&[0]).unwrap();
+        // A new document has come, and then it is complete; of the blank one before the first, the browser may tell late.
+        self.wait(|message| {
+            let frame = &message["params"]["frame"];
+            message["method"] == "Page.frameNavigated"
+                && frame["parentId"].is_null()
+                && frame["url"] != "about:blank"
+        });
         self.wait(|message| message["method"] == "Page.loadEventFired");
     }
 

@@ -277,3 +277,33 @@ fn a_feed_publishes_at_once_only_where_that_is_possible() {
     feed.publish(Data::from("x")).unwrap();
     assert_eq!(feed.channel().statistics().events, 1);
 }
+
+/// Who joins between an event and its delivery, in one turn, has it from the history, and not once more.
+#[test]
+fn joining_in_the_turn_of_an_event_is_hearing_it_once() {
+    let simulation = Simulation::new(1);
+    let feed = Feed::in_memory(simulation.reactor(), Retention::default());
+    let stream = push::sse(&feed, 10);
+    let publisher = feed.clone();
+    let both = move |request: ropewalk_web::Request| {
+        publisher.publish("x").unwrap();
+        ropewalk_web::Handler::handle(&stream, request)
+    };
+    let site = Site::new(ropewalk_web::Router::new().get("/both", both));
+    let at = "tcp:0:interface=127.0.0.1".parse().unwrap();
+    let port = ropewalk_net::listen(simulation.reactor(), &at, site).unwrap();
+    let Address::Inet(address) = *port.address() else { unreachable!("it listens on TCP") };
+    let peers: Vec<Peer> = (0..3)
+        .map(|_| {
+            let peer = simulation.network().connect(address);
+            simulation.advance(10 * MS);
+            peer.write(get("/both", "").as_bytes());
+            simulation.advance(10 * MS);
+            peer
+        })
+        .collect();
+    simulation.advance(SECOND);
+    for peer in peers {
+        assert_eq!(peer.text().matches("data: x\n").count(), 3, "{}", peer.text());
+    }
+}

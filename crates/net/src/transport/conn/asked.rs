@@ -287,8 +287,9 @@ impl Conn {
             }
             Err(_) => {}
         }
-        if matches!(outcome, Ok(0)) {
-            // Whether this was the second direction to end is seen where everything else is.
+        if matches!(outcome, Ok(0)) || self.has(flag::LAYERED) {
+            // Whether this was the second direction to end is seen where everything else is; and a layer may have been told
+            // something that it has to answer, as TLS in its handshake, with no event to come that would flush it.
             self.settle_later();
         }
         outcome

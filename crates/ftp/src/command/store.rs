@@ -1,0 +1,92 @@
+//! STOR, APPE and STOU (RFC 959 4.1.3; RFC 1123 4.1.2.9 for the name that STOU tells): what comes is written in the thread pool, while
+//! the network brings more. A new file is seen when it is whole; APPE and REST write in place.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ropewalk_net::policy::Rates;
+use ropewalk_wire::ftp::{AsciiDecoder, Reply};
+
+use super::{Answer, path, permitted, refusal, transfer};
+use crate::data::Data;
+use crate::path::FtpPath;
+use crate::session::{Core, Phase};
+use crate::shelf::{Shelf, pooled};
+use crate::storage::{Upload, Writing};
+use crate::transfers::Direction;
+
+pub(super) async fn stor(core: &Rc<Core>, argument: &[u8]) -> Answer {
+    let restart = std::mem::take(&mut core.state.borrow_mut().restart);
+    if restart > 0 && core.is_ascii() {
+        return Err(Reply::new(501, "A text is not resumed: TYPE I first"));
+    }
+    let how = if restart > 0 { Writing::At(restart) } else { Writing::Whole };
+    let to = path(core, argument)?;
+    store(core, to, how, "Send it").await
+}
+
+pub(super) async fn appe(core: &Rc<Core>, argument: &[u8]) -> Answer {
+    core.state.borrow_mut().restart = 0;
+    let to = path(core, argument)?;
+    store(core, to, Writing::Append, "Send what is to be added").await
+}
+
+pub(super) async fn stou(core: &Rc<Core>, argument: &[u8]) -> Answer {
+    core.state.borrow_mut().restart = 0;
+    // Whoever names a file gets a name that begins so, in the same folder.
+    let unique = format!("{:016x}", core.reactor().random());
+    let named = if argument.is_empty() { b"ftp".to_vec() } else { argument.to_vec() };
+    let to = path(core, &[&named[..], b".", unique.as_bytes()].concat())?;
+    let what = format!("FILE: {}", String::from_utf8_lossy(to.name()));
+    store(core, to, Writing::New, &what).await
+}
+
+async fn store(core: &Rc<Core>, to: FtpPath, how: Writing, what: &str) -> Answer {
+    let user = permitted(core, |may| may.write)?;
+    let plan = transfer::prepare(core)?;
+    let running = core.server.transfers.begin(core, &to, Direction::Upload);
+    let storage = Arc::clone(&user.storage);
+    let upload = pooled(core.reactor(), move || storage.write(&to, how)).await;
+    let upload = Shelf::new(
+        core.reactor(),
+        upload.map_err(|error| match (error.kind(), how) {
+            (std::io::ErrorKind::InvalidInput, Writing::At(_)) => {
+                Reply::new(554, "The file is not as long as that")
+            }
+            _ => refusal(&error),
+        })?,
+    );
+    let rates = Rates { read: user.bandwidth.upload, write: None };
+    let data = transfer::open(core, plan, what, rates).await?;
+    running.over(data.transport());
+    receive(core, &data, &upload).await?;
+    // TLS says farewell before the file is put in its place: the client waits for that.
+    data.close();
+    core.phase.set(Phase::Settling);
+    upload.finish(|upload| upload.commit()).await.map_err(|error| refusal(&error))?;
+    running.complete();
+    Ok(Reply::new(226, "It has come whole"))
+}
+
+/// Takes what comes, until the client ends the connection in an orderly way.
+async fn receive(core: &Core, data: &Data, upload: &Shelf<Box<dyn Upload>>) -> Result<(), Reply> {
+    let mut decoder = core.is_ascii().then(AsciiDecoder::default);
+    let mut spare = Vec::new();
+    while let Some(mut bytes) = data.read(spare).await.map_err(|broken| transfer::broken(&broken))? {
+        if let Some(decoder) = &mut decoder {
+            bytes = decoder.decode(&bytes);
+        }
+        spare = write(upload, bytes).await?;
+    }
+    let held = decoder.as_mut().map_or(&b""[..], AsciiDecoder::finish);
+    if !held.is_empty() {
+        write(upload, held.to_vec()).await?;
+    }
+    Ok(())
+}
+
+/// Writes bytes and gives their buffer back.
+async fn write(upload: &Shelf<Box<dyn Upload>>, bytes: Vec<u8>) -> Result<Vec<u8>, Reply> {
+    let written = upload.with(move |upload| upload.write(&bytes).map(|()| bytes)).await;
+    written.map_err(|error| refusal(&error))
+}
