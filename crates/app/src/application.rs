@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ropewalk_net::{Factory, ServerEndpoint};
 use ropewalk_reactor::Reactor;
+use ropewalk_store::Database;
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
 use crate::listening::{FactoryService, WebService};
 use crate::logfile::LogWriter;
 use crate::metrics::Sources;
+use crate::output::LogPlace;
 use crate::runner::{Call, Commands};
 use crate::service::{Service, StartError};
 use crate::settings::{AccessLog, Listen, Settings};
@@ -92,6 +94,47 @@ pub trait Store: 'static {
     /// # Errors
     /// What went wrong, for the log.
     fn reclaim(&self) -> Result<(), String>;
+}
+
+/// A database that a service opens when it starts, and that an upgrade closes: a clone of it is put here.
+///
+/// ```
+/// use ropewalk_app::{App, OpenDatabase};
+///
+/// fn build(app: &mut App) {
+///     let opened = OpenDatabase::default();
+///     app.store(opened.clone());
+///     // The service that starts says `opened.set(&database)`.
+/// #   drop(opened);
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct OpenDatabase(Rc<RefCell<Option<Database>>>);
+
+impl OpenDatabase {
+    /// This one is open now.
+    pub fn set(&self, database: &Database) {
+        *self.0.borrow_mut() = Some(database.clone());
+    }
+}
+
+impl Store for OpenDatabase {
+    fn release(&self) -> Pin<Box<dyn Future<Output = Result<(), String>>>> {
+        let database = self.0.borrow().clone();
+        Box::pin(async move {
+            match database {
+                Some(database) => database.close().await.map_err(|failure| failure.to_string()),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn reclaim(&self) -> Result<(), String> {
+        self.0
+            .borrow()
+            .as_ref()
+            .map_or(Ok(()), |database| database.reopen().map_err(|error| error.to_string()))
+    }
 }
 
 /// A service's place in the tree.
@@ -332,6 +375,19 @@ impl App {
     /// The files that USR1 and `rotate` put aside.
     pub(crate) fn logs(&self) -> Vec<LogWriter> {
         self.log.iter().chain(&self.program_log).cloned().collect()
+    }
+
+    /// Where these are, if they are files.
+    pub(crate) fn log_files(&self) -> Vec<&std::path::Path> {
+        let access = match &self.settings.access_log {
+            AccessLog::File(path) => Some(path.as_path()),
+            _ => None,
+        };
+        let own = match &self.settings.log.to {
+            LogPlace::File(path) => Some(path.as_path()),
+            _ => None,
+        };
+        access.into_iter().chain(own).collect()
     }
 
     /// Where a service listens: as it says itself, unless the command line knows better.

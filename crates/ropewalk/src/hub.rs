@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::{Args, Subcommand};
-use ropewalk_app::{App, Bound, LogWriter, Service, StartError};
+use ropewalk_app::{App, Bound, LogWriter, OpenDatabase, Service, StartError};
 use ropewalk_hub::store::{MemoryStore, SCHEMA, SqliteStore, Store};
 use ropewalk_hub::{Algorithm, Guard, Hub, HubOptions, TopicPolicy};
 use ropewalk_net::tls::{TlsServer, TlsServerOptions};
@@ -162,7 +162,7 @@ impl HubArgs {
     }
 
     /// A folder that was named has to do; the usual one does if it can.
-    fn store(&self, reactor: &Reactor) -> Result<Rc<dyn Store>, StartError> {
+    fn store(&self, reactor: &Reactor, opened: &OpenDatabase) -> Result<Rc<dyn Store>, StartError> {
         let folder = self.store.clone().unwrap_or_else(|| FOLDER.into());
         let open = || -> Result<Rc<dyn Store>, StartError> {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
@@ -171,7 +171,10 @@ impl HubArgs {
             })?;
             let database = Database::open(reactor, &folder.join("hub.sqlite"), SCHEMA);
             match database {
-                Ok(database) => Ok(Rc::new(SqliteStore::new(database))),
+                Ok(database) => {
+                    opened.set(&database);
+                    Ok(Rc::new(SqliteStore::new(database)))
+                }
                 Err(error @ (DatabaseError::Io(..) | DatabaseError::Sqlite(_))) => {
                     Err(StartError::new(format!("{error}; name another folder with --store")))
                 }
@@ -195,7 +198,10 @@ pub(crate) fn build(app: &mut App, args: HubArgs) -> Result<(), StartError> {
             "list, show, retry and deny ask a hub that runs: write them behind ropewalk hub",
         ));
     }
+    let opened = OpenDatabase::default();
+    app.store(opened.clone());
     let service = HubService {
+        opened,
         listen: local(args.listen.clone()),
         args,
         log: app.access_log().cloned(),
@@ -211,6 +217,7 @@ pub(crate) fn build(app: &mut App, args: HubArgs) -> Result<(), StartError> {
 /// still have it.
 struct HubService {
     args: HubArgs,
+    opened: OpenDatabase,
     listen: ServerEndpoint,
     log: Option<LogWriter>,
     proxies: TrustedProxies,
@@ -247,7 +254,7 @@ impl Service for HubService {
             }
             None => None,
         };
-        let hub = Hub::new(reactor, self.args.store(reactor)?, self.args.options());
+        let hub = Hub::new(reactor, self.args.store(reactor, &self.opened)?, self.args.options());
         let options = ServerOptions { tls, admission: self.admission.clone(), ..ServerOptions::default() };
         let site = Rc::new(self.site(&hub));
         let port = listen_with(reactor, &self.listen, site, options).map_err(|error| {

@@ -99,8 +99,16 @@ struct Inner {
     closed: Cell<bool>,
     /// Who waits until everything was written.
     idle: RefCell<Vec<Firing<()>>>,
-    lock: RefCell<Option<Lock>>,
+    file: Option<File>,
     statistics: Cell<DatabaseStatistics>,
+}
+
+/// Where it is, if it is not in memory.
+struct File {
+    path: PathBuf,
+    schema: Schema,
+    /// `None` while it is closed.
+    lock: RefCell<Option<Lock>>,
 }
 
 type Waiter = Box<dyn FnOnce(Outcome<Box<dyn Any + Send>>)>;
@@ -148,15 +156,9 @@ impl Database {
         schema: Schema,
         options: DatabaseOptions,
     ) -> Result<Database, DatabaseError> {
-        let lock = Lock::take(path)?;
-        // Made here and not by SQLite, for the sake of its mode.
-        open(path).map_err(|error| DatabaseError::Io(path.to_owned(), Arc::new(error)))?;
-        let writer = Connection::open(path)?;
-        prepare(&writer, path, schema)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(path, flags)?;
-        reader.busy_timeout(BUSY)?;
-        Ok(Database::over(reactor, writer, Some(reader), Some(lock), options))
+        let Connected { lock, writer, reader } = connect(path, schema)?;
+        let file = File { path: path.to_owned(), schema, lock: RefCell::new(Some(lock)) };
+        Ok(Database::over(reactor, writer, Some(reader), Some(file), options))
     }
 
     /// A database that lives as long as this value: for tests, and where nothing is to be kept.
@@ -173,7 +175,7 @@ impl Database {
         reactor: &Reactor,
         writer: Connection,
         reader: Option<Connection>,
-        lock: Option<Lock>,
+        file: Option<File>,
         options: DatabaseOptions,
     ) -> Database {
         let inner = Rc::new(Inner {
@@ -185,7 +187,7 @@ impl Database {
             busy: Cell::new(false),
             closed: Cell::new(false),
             idle: RefCell::default(),
-            lock: RefCell::new(lock),
+            file,
             statistics: Cell::default(),
         });
         let weak = Rc::downgrade(&inner);
@@ -277,8 +279,37 @@ impl Database {
                 // The last one that closes writes the log back into the file.
                 drop(locked(&writer).take());
             });
-            closing.add_callback(move |()| drop(inner.lock.borrow_mut().take()))
+            closing.add_callback(move |()| {
+                if let Some(file) = &inner.file {
+                    drop(file.lock.borrow_mut().take());
+                }
+            })
         })
+    }
+
+    /// Opens what was closed once more, as it is now: another process may have had it meanwhile. It blocks, as [`Database::open`] does.
+    /// Nothing happens to one that is open.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`DatabaseError::Closed`] for one in memory, which went with its closing.
+    pub fn reopen(&self) -> Result<(), DatabaseError> {
+        let inner = &self.0;
+        if !inner.closed.get() {
+            return Ok(());
+        }
+        let Some((file, desk)) = inner.file.as_ref().zip(inner.reader.as_ref()) else {
+            return Err(DatabaseError::Closed);
+        };
+        if file.lock.borrow().is_some() {
+            // The closing has not come to its end.
+            return Err(DatabaseError::InUse(file.path.clone()));
+        }
+        let Connected { lock, writer, reader } = connect(&file.path, file.schema)?;
+        *locked(&inner.writer.connection) = Some(writer);
+        *locked(&desk.connection) = Some(reader);
+        *file.lock.borrow_mut() = Some(lock);
+        inner.closed.set(false);
+        Ok(())
     }
 
     /// Figures since it was opened.
@@ -364,6 +395,25 @@ impl Inner {
 
 /// How long SQLite waits for a lock of its own: our two connections meet when the log is written back.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// What is had of a file.
+struct Connected {
+    lock: Lock,
+    writer: Connection,
+    reader: Connection,
+}
+
+fn connect(path: &Path, schema: Schema) -> Result<Connected, DatabaseError> {
+    let lock = Lock::take(path)?;
+    // Made here and not by SQLite, for the sake of its mode.
+    open(path).map_err(|error| DatabaseError::Io(path.to_owned(), Arc::new(error)))?;
+    let writer = Connection::open(path)?;
+    prepare(&writer, path, schema)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, flags)?;
+    reader.busy_timeout(BUSY)?;
+    Ok(Connected { lock, writer, reader })
+}
 
 /// Sets the connection up, and brings the tables to the newest version, all or nothing.
 fn prepare(connection: &Connection, path: &Path, schema: Schema) -> Result<(), DatabaseError> {

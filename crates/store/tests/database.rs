@@ -146,6 +146,12 @@ fn the_queue_is_bounded_and_closing_writes_what_waits() {
         lines.close().await.unwrap();
         let again = Database::open(&reactor, &path, LINES).unwrap();
         assert_eq!(again.read(texts).await.unwrap().len(), 5);
+        assert!(matches!(lines.reopen(), Err(DatabaseError::InUse(_))));
+        again.write(insert("while the other was closed")).await.unwrap();
+        again.close().await.unwrap();
+        lines.reopen().unwrap();
+        lines.write(insert("and after")).await.unwrap();
+        assert_eq!(lines.read(texts).await.unwrap().len(), 7);
     });
 }
 

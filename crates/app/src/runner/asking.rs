@@ -4,9 +4,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ropewalk_tail::{Follower, Progress, Start};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
@@ -107,6 +109,43 @@ impl Asking<'_> {
                 ExitCode::SUCCESS
             }
             Err(error) => self.complain(&error),
+        }
+    }
+
+    /// `logs`: the program's log, or what it prints in the background; also of one that has ended.
+    pub(crate) fn logs(&self, follow: bool, lines: usize) -> ExitCode {
+        let asked = self.running().and_then(|_| self.ask(&json!({ "command": "logs" }), ANSWER_WITHIN));
+        let named = asked.ok().and_then(|answer| answer["file"].as_str().map(PathBuf::from));
+        let path = named.unwrap_or_else(|| self.rundir.log_path());
+        match self.show(&path, follow, lines) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => self.complain(&StartError::new(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    fn show(&self, path: &Path, follow: bool, lines: usize) -> std::io::Result<()> {
+        /// How often the file is looked at.
+        const LOOK: Duration = Duration::from_millis(200);
+        /// Read in one go.
+        const STEP_BYTES: usize = 1 << 20;
+        let mut follower = Follower::open(path, Start::LastLines(lines))?;
+        let mut out = std::io::stdout().lock();
+        loop {
+            let mut written = Ok(());
+            let progress = follower.step(STEP_BYTES, &mut |line| {
+                if written.is_ok() {
+                    written = out.write_all(line.text.as_bytes()).and_then(|()| out.write_all(b"\n"));
+                }
+            })?;
+            if written.and_then(|()| out.flush()).is_err() {
+                // Whoever closed the pipe has read enough.
+                return Ok(());
+            }
+            match progress {
+                Progress::MoreNow => {}
+                _ if follow => std::thread::sleep(LOOK),
+                _ => return Ok(()),
+            }
         }
     }
 

@@ -11,6 +11,8 @@ use super::status::status;
 use super::systemd;
 use super::upgrade::{Patience, upgrade};
 use crate::life::{Running, Stage};
+use crate::logfile::LogWriter;
+use crate::output::LogPlace;
 
 /// How long a draining program serves on unless it is said.
 const DRAIN_FOR: Duration = Duration::from_secs(10);
@@ -48,6 +50,18 @@ pub(crate) fn register(running: &Rc<Running>) {
         });
     });
     add("save", save);
+    add("rotate", |running, call| {
+        let app = running.app.borrow();
+        app.logs().iter().for_each(LogWriter::rotate);
+        call.done(json!(app.log_files()));
+    });
+    add("logs", |running, call| {
+        let file = match &running.app.borrow().settings.log.to {
+            LogPlace::File(path) => Some(path.clone()),
+            _ => None,
+        };
+        call.done(json!({ "file": file }));
+    });
     add("drain", |running, call| {
         let seconds =
             call.arguments["seconds"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

@@ -61,6 +61,17 @@ pub enum Verb<A: Args> {
     },
     /// Save the state now
     Save,
+    /// Put the log files aside, and begin new ones
+    Rotate,
+    /// Show the last lines of the program's log
+    Logs {
+        /// Go on with what is logged from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+        lines: usize,
+    },
     /// Take out of service: not ready any more, still answering; then streams end, then everything
     Drain {
         /// Seconds to go on answering
@@ -153,6 +164,8 @@ fn speak<A: Args>(name: &str, command: &clap::Command, verb: &Verb<A>, rundir: &
             asking.tell(&request, said_upgrade)
         }
         Verb::Save => asking.tell(&json!({ "command": "save" }), said_save),
+        Verb::Rotate => asking.tell(&json!({ "command": "rotate" }), said_rotate),
+        Verb::Logs { follow, lines } => asking.logs(*follow, *lines),
         Verb::Drain { time } => asking.drain(time.as_secs_f64()),
         Verb::Unit(_) => print_unit(name),
         Verb::Completions { shell } => {
@@ -174,6 +187,11 @@ fn said_upgrade(done: &Value) -> String {
 
 fn said_save(done: &Value) -> String {
     format!("saved: {}\n", done["file"].as_str().unwrap_or_default())
+}
+
+fn said_rotate(done: &Value) -> String {
+    let files: Vec<&str> = done.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if files.is_empty() { "no log goes to a file\n".to_owned() } else { files.join("\n") + "\n" }
 }
 
 /// The words behind `unit`, as they are behind `run`.
