@@ -353,14 +353,16 @@ impl App {
     }
 
     /// The figures of the program: its loops, its logs and their events. What a service knows of its ports and sites is added to
-    /// them; [`metrics::handler`](crate::metrics::handler) shows them. The workers' are there once the services start.
+    /// them; [`metrics::handler`](crate::metrics::handler) shows them.
     #[must_use]
     pub fn figures(&self) -> Sources {
         let sources = Sources::new();
         sources.reactor("home", &self.reactor);
-        for (number, remote) in self.workers.remotes().into_iter().enumerate() {
-            sources.worker(&(number + 1).to_string(), remote);
-        }
+        let workers = self.workers.clone();
+        sources.workers(move || {
+            let numbered = workers.remotes().into_iter().enumerate();
+            numbered.map(|(number, remote)| ((number + 1).to_string(), remote)).collect()
+        });
         for (name, log) in [("access", &self.log), ("program", &self.program_log)] {
             if let Some(log) = log {
                 sources.log(name, log);

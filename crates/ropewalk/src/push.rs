@@ -7,26 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk_app::{App, StartError};
+use ropewalk_app::{App, OpenDatabase, StartError};
 use ropewalk_channel::{Channels, ChannelsOptions, Retention, SqliteJournal};
 use ropewalk_net::ServerEndpoint;
 use ropewalk_reactor::Reactor;
-use ropewalk_web::push::{Push, PushOptions};
-use ropewalk_web::{Response, Router, Site};
+use ropewalk_web::push::{self, Algorithm, Push, PushOptions, Tokens};
+use ropewalk_web::{Cors, Handler, Response, Router, Site};
 
 use crate::command::WEB_ENDPOINT;
 use crate::kinds::local;
 
-/// What a person who opens the address finds.
-const USAGE: &str = "\
-Channels are at /channels/NAME:
-
-  curl -d 'some text' http://HOST/channels/NAME              publishes
-  curl -N -H 'Accept: text/event-stream' …/channels/NAME     reads on, as Server-Sent Events
-  curl -N -H 'Accept: application/x-ndjson' …/channels/NAME  the same as lines of JSON
-  curl '…/channels/NAME?since=ID'                            waits for what follows ID; 0 is the earliest kept
-  curl …/channels                                            all channels
-";
+/// The page loads what stands beside it, and nothing else; its icon is in it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Args)]
 pub(crate) struct PushArgs {
@@ -45,28 +38,82 @@ pub(crate) struct PushArgs {
     /// How long a channel keeps an event: 90s, 15m, 12h or 7d [default: for ever]
     #[arg(long, value_name = "AGE", value_parser = age)]
     retain_age: Option<Duration>,
+    /// The key of tokens (JWT) that say who may publish and subscribe: a secret, or a public key in PEM. With it channels may be served to
+    /// others
+    #[arg(long, value_name = "FILE")]
+    jwt_key: Option<PathBuf>,
+    /// How tokens are signed: HS256, RS256, ES256 or EdDSA [default: what the key is good for]
+    #[arg(long, value_name = "ALG", requires = "jwt_key")]
+    jwt_alg: Option<Algorithm>,
+    /// The audience that tokens must name
+    #[arg(long, value_name = "NAME", requires = "jwt_key")]
+    jwt_audience: Option<String>,
+    /// An origin, as https://app.example.org, whose pages may publish and read; may be given more than once
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
 }
 
 /// Adds the service.
 pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
     let listen = local(args.listen.clone());
-    if !listen.is_local() {
+    let tokens = args.tokens()?;
+    if tokens.is_none() && !listen.is_local() {
         return Err(StartError::new(
-            "channels that others can reach, be it through a proxy, want authorisation, and there is none yet; leave the interface at 127.0.0.1",
+            "channels that others can reach, be it through a proxy, want authorisation: give --jwt-key FILE, or leave the interface at 127.0.0.1",
         ));
     }
+    let admit = tokens.map(Tokens::admit);
+    let opened = OpenDatabase::default();
+    app.store(opened.clone());
     app.serve_home("push", listen, move |reactor| {
-        let channels = args.channels(reactor)?;
-        let options = PushOptions { loopback_only: true, ..PushOptions::default() };
-        let push = Push::new(&channels, options);
-        let router = Router::new().get("/", |_| Response::text(USAGE)).fallback(push.handler());
-        Ok(Site::new(router))
+        // Not before it starts: another process may still have the store.
+        let channels = args.channels(reactor, &opened)?;
+        // Who has a token may come by any name: no page of a stranger has one.
+        let loopback_only = admit.is_none();
+        let origins = args.origin.clone();
+        let others = others(&origins);
+        let options = PushOptions { loopback_only, admit: admit.clone(), origins, ..PushOptions::default() };
+        Ok(Site::new(router(&Push::new(&channels, options)).with(others)))
     });
     Ok(())
 }
 
+/// What pages of other origins may send and see; none of them, if no origin is named.
+fn others(origins: &[String]) -> Cors {
+    Cors::origins(origins).headers(["Authorization", "Content-Type"]).expose(["Last-Event-ID"]).credentials()
+}
+
+fn router(push: &Push) -> Router {
+    Router::new()
+        .get("/", |_| page("text/html", include_str!("../pages/push.html")))
+        .get("/push.css", |_| page("text/css", include_str!("../pages/push.css")))
+        .get("/push.js", |_| page("text/javascript", include_str!("../pages/push.js")))
+        .route("GET", "/ropewalk.js", push::script())
+        .fallback(push.handler())
+}
+
+fn page(media: &str, text: &'static str) -> Response {
+    Response::new(text)
+        .content_type(format!("{media}; charset=utf-8"))
+        .header("Cache-Control", "no-cache")
+        .header("Content-Security-Policy", POLICY)
+        .header("X-Content-Type-Options", "nosniff")
+}
+
 impl PushArgs {
-    fn channels(&self, reactor: &Reactor) -> Result<Channels, StartError> {
+    fn tokens(&self) -> Result<Option<Tokens>, StartError> {
+        let Some(file) = &self.jwt_key else { return Ok(None) };
+        let wrong = |why: &dyn std::fmt::Display| StartError::new(format!("{}: {why}", file.display()));
+        let key = std::fs::read(file).map_err(|error| wrong(&error))?;
+        // An editor puts a line end behind a secret.
+        let tokens = Tokens::new(key.trim_ascii_end(), self.jwt_alg).map_err(|error| wrong(&error))?;
+        Ok(Some(match &self.jwt_audience {
+            Some(audience) => tokens.audience(audience),
+            None => tokens,
+        }))
+    }
+
+    fn channels(&self, reactor: &Reactor, opened: &OpenDatabase) -> Result<Channels, StartError> {
         let mut options = ChannelsOptions::default();
         options.channel.retention = Retention {
             events_max: self.retain_events,
@@ -76,6 +123,7 @@ impl PushArgs {
         let Some(folder) = &self.store else { return Ok(Channels::in_memory(reactor, options)) };
         make(folder)?;
         let journal = SqliteJournal::open(reactor, &folder.join("push.db")).map_err(StartError::new)?;
+        opened.set(journal.database());
         Ok(Channels::durable(reactor, journal, options))
     }
 }

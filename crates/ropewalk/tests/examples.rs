@@ -27,6 +27,7 @@ examples! {
     "../examples/presence.rs" presence,
     "../examples/progress.rs" progress,
     "../examples/proxy.rs" proxy,
+    "../examples/push_chat.rs" push_chat,
     "../examples/race.rs" race,
     "../examples/recovery.rs" recovery,
     "../examples/reconnect.rs" reconnect,

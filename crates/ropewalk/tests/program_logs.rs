@@ -56,7 +56,7 @@ fn levels_are_by_namespace_and_text_says_when_where_and_how_urgent() {
         let line = said(level);
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(jiff_reads(time), "{line}");
-        assert_eq!(rest, "[ropewalk_app::application#info] stopping\n", "{level}");
+        assert_eq!(rest, "[ropewalk_app::life#info] stopping\n", "{level}");
     }
 }
 

@@ -32,8 +32,13 @@ fn publish(port: u16, name: &str, text: &str) -> u64 {
 
 #[test]
 fn publish_and_read_in_every_form() {
-    let program = push(&[]);
+    let program = push(&["--origin", "https://app.example.org"]);
     let port = program.port("push");
+    let preflight = |origin: &str| {
+        let fields = format!("Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n");
+        ask(port, "OPTIONS", "/channels/news", &fields, "").head.contains(origin)
+    };
+    assert!(preflight("https://app.example.org") && !preflight("https://evil.example.org"));
     assert!(program.endpoint("push").contains("127.0.0.1"), "for this machine");
     let first = publish(port, "news", "one");
     let mut stream = BufReader::new(connect(port));
@@ -57,7 +62,19 @@ fn publish_and_read_in_every_form() {
         all.text()
     );
     assert!(ask(port, "GET", "/channels", "", "").text().contains("\"news\""));
-    assert!(ask(port, "GET", "/", "", "").text().contains("/channels/NAME"));
+    let page = ask(port, "GET", "/", "", "");
+    assert!(
+        page.head.contains("Content-Security-Policy: default-src 'none'; script-src 'self'"),
+        "{}",
+        page.head
+    );
+    for beside in ["push.css", "push.js"] {
+        assert!(page.text().contains(&format!("\"{beside}\"")));
+        assert_eq!(ask(port, "GET", &format!("/{beside}"), "", "").status, 200);
+    }
+    let client = ask(port, "GET", "/ropewalk.js", "", "");
+    assert!(client.head.contains("Content-Type: text/javascript"), "{}", client.head);
+    assert!(client.text().contains("export const subscribe"));
     assert_eq!(ask(port, "POST", "/channels/news", "Origin: http://evil.example.org\r\n", "x").status, 403);
     assert_eq!(get(port, "/channels").status, 403, "a name that is not ours");
     assert_eq!(program.stop().code, Some(0));
@@ -100,10 +117,34 @@ fn what_cannot_be_served_is_said_in_one_line() {
     let open = refused(&["push", "--listen", "tcp:0:interface=0.0.0.0"]);
     assert!(open.contains("authorisation") && open.contains("127.0.0.1"), "{open}");
     let folder = Folder::new();
+    let short = folder.write("short", "x");
+    let key = refused(&["push", "--listen", "tcp:0", "--jwt-key", &short]);
+    assert!(key.contains("32 bytes") && key.contains("short"), "{key}");
+    refused(&["push", "--listen", "tcp:0", "--jwt-alg", "HS256"]);
+    refused(&["push", "--listen", "tcp:0", "--jwt-key", &short, "--jwt-alg", "none"]);
     let file = folder.write("file", "x");
     let store = refused(&["push", "--listen", "tcp:0", "--store", &file]);
     assert!(store.contains("name a folder"), "{store}");
     for wrong in [&["--retain-age", "soon"][..], &["--retain-events", "-1"], &["--retain-bytes", "x"]] {
         refused(&[&["push", "--listen", "tcp:0"], wrong].concat());
     }
+}
+
+/// A token of `{"exp":4102444800,"publish":["a"],"subscribe":["a"]}`, signed with HS256 by the secret of the test below.
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInB1Ymxpc2giOlsiYSJdLCJzdWJzY3JpYmUiOlsiYSJdfQ.1Hk0HKrFH78K3tz-MyvksHsQTiXLkYkKcwsMX6nGoeY";
+
+#[test]
+fn with_a_key_others_may_come_who_have_a_token() {
+    let folder = Folder::new();
+    let key = folder.write("key", "a secret of thirty-two bytes here\n");
+    let all = ["push", "--listen", "tcp:0:interface=0.0.0.0", "--jwt-key", &key];
+    let program = Program::start(&all, 1);
+    let port = program.port("push");
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(ask(port, "POST", "/channels/a", "", "x").status, 401);
+    assert_eq!(ask(port, "POST", "/channels/a", &bearer, "x").status, 201);
+    assert_eq!(ask(port, "POST", "/channels/b", &bearer, "x").status, 403);
+    assert_eq!(ask(port, "GET", "/channels/a?since=0", &bearer, "").status, 200);
+    assert_eq!(ask(port, "GET", &format!("/channels/a?since=0&token={TOKEN}"), "", "").status, 401);
+    assert_eq!(program.stop().code, Some(0));
 }

@@ -610,5 +610,7 @@ fn a_daemon_lets_go_of_who_started_it() {
     control.write_all(b"nonsense\n{\"command\":\"dance\"}\n").unwrap();
     let mut lines = BufReader::new(control).lines().map(Result::unwrap);
     assert!(lines.next().unwrap().contains("it is no JSON"));
-    assert!(lines.next().unwrap().contains("there is no command \\\"dance\\\"; there are drain, reload"));
+    assert!(
+        lines.next().unwrap().contains("there is no command \\\"dance\\\"; there are drain, logs, reload")
+    );
 }

@@ -48,6 +48,7 @@ mod upgrade;
 
 pub use client::{HandshakeError, connect, dial};
 pub use conversation::{Conversation, Drained};
+pub(crate) use handle::Burst;
 pub use handle::{Closed, WebSocket};
 pub use handler::{Piece, WebSocketHandler};
 pub use options::{Options, Origins};

@@ -6,6 +6,10 @@ mod common;
 mod faces;
 #[path = "push/model.rs"]
 mod model;
+#[path = "push/sockets.rs"]
+mod sockets;
+#[path = "push/tokens.rs"]
+mod tokens;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -42,6 +42,8 @@ pub struct Sources(Rc<Inner>);
 struct Inner {
     sources: RefCell<Vec<Rc<Source>>>,
     workers: RefCell<Vec<(String, Remote)>>,
+    /// Workers that may not be there yet.
+    found: RefCell<Vec<Find>>,
 }
 
 impl Sources {
@@ -70,6 +72,11 @@ impl Sources {
     /// Adds the loop of another worker. It is asked by a thread of the pool, and only where [`handler`](super::handler) shows it.
     pub fn worker(&self, worker: &str, remote: Remote) {
         self.0.workers.borrow_mut().push((worker.to_owned(), remote));
+    }
+
+    /// Adds the loops of workers that are found when they are asked.
+    pub(crate) fn workers(&self, find: impl Fn() -> Vec<(String, Remote)> + 'static) {
+        self.0.found.borrow_mut().push(Rc::new(find));
     }
 
     /// Adds a pool of threads.
@@ -144,7 +151,9 @@ impl Sources {
 
     /// Asks the other workers. One that has ended has no figures.
     pub(super) async fn add_workers(&self, page: &mut Page, request: &Request) {
-        let workers = self.0.workers.borrow().clone();
+        let mut workers = self.0.workers.borrow().clone();
+        let found = self.0.found.borrow().clone();
+        workers.extend(found.iter().flat_map(|find| find()));
         for (worker, remote) in workers {
             let ask = move || remote.blocking_call_from_thread(|reactor| reactor.statistics());
             if let Ok(Ok(statistics)) = request.reactor().defer_to_thread(ask).await {
@@ -153,6 +162,8 @@ impl Sources {
         }
     }
 }
+
+type Find = Rc<dyn Fn() -> Vec<(String, Remote)>>;
 
 fn show_loop(page: &mut Page, worker: &str, statistics: &Statistics) {
     let labels: &[_] = &[("worker", worker)];

@@ -1,8 +1,9 @@
 //! The push examples: one channel read three ways, and a room that tells who comes and goes.
 
 use crate::support::{Ground, SOON};
-use crate::{one_channel, presence};
+use crate::{one_channel, presence, push_chat};
 use ropewalk::Simulation;
+use ropewalk::channel::{Channels, ChannelsOptions};
 use ropewalk::reactor::Peer;
 
 fn send(ground: &Ground, target: &str, accept: &str) -> Peer {
@@ -47,4 +48,25 @@ fn a_room_tells_who_comes_and_goes() {
     assert!(there.ends_with("{\"count\":2,\"names\":{\"ann\":1,\"bob\":1}}"), "{there}");
     drop(bob);
     assert!(said(&ground, &ann).contains("\"data\":\"bob has left\"}\n"));
+}
+
+#[test]
+fn a_chat_is_channels_and_a_page() {
+    let ground = Ground::on(Simulation::new(1), |reactor| {
+        push_chat::site(&Channels::in_memory(reactor, ChannelsOptions::default()))
+    });
+    let page = said(&ground, &send(&ground, "/", "text/html"));
+    assert!(page.contains("from '/ropewalk.js'"), "{page}");
+    assert!(said(&ground, &send(&ground, "/ropewalk.js", "*/*")).contains("export const subscribe"));
+    let ann = send(&ground, "/channels/room:lobby", "text/event-stream");
+    let post = |name: &str| {
+        let peer = ground.connect();
+        let head =
+            format!("POST /channels/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nbob: hi!");
+        peer.write(head.as_bytes());
+        said(&ground, &peer)
+    };
+    assert!(post("room:lobby").starts_with("HTTP/1.1 201 "));
+    assert!(said(&ground, &ann).contains("data: bob: hi!\n\n"));
+    assert!(post("other").starts_with("HTTP/1.1 403 "));
 }

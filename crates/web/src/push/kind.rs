@@ -93,7 +93,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a vector takes everything");
 }
 
-fn gap_text(gap: &Gap) -> String {
+pub(super) fn gap_text(gap: &Gap) -> String {
     let missed = gap.missed.map(|missed| format!(",\"missed\":{missed}")).unwrap_or_default();
     format!("{{\"asked\":\"{}\",\"resumed\":\"{}\"{missed}}}", gap.asked, gap.resumed)
 }
@@ -108,7 +108,14 @@ fn encode_sse(out: &mut Vec<u8>, event: &Event) {
 
 /// `{"id":"…","data":"…"}`, or `{"id":"…","base64":"…"}` for bytes.
 fn encode_json(out: &mut Vec<u8>, event: &Event) {
-    put(out, format_args!("{{\"id\":\"{}\",", event.id));
+    out.push(b'{');
+    encode_members(out, event);
+    out.push(b'}');
+}
+
+/// The same without the braces.
+pub(super) fn encode_members(out: &mut Vec<u8>, event: &Event) {
+    put(out, format_args!("\"id\":\"{}\",", event.id));
     match &event.data {
         Data::Text(text) => {
             out.extend_from_slice(b"\"data\":");
@@ -116,7 +123,6 @@ fn encode_json(out: &mut Vec<u8>, event: &Event) {
         }
         Data::Binary(bytes) => put(out, format_args!("\"base64\":\"{}\"", STANDARD.encode(bytes))),
     }
-    out.push(b'}');
 }
 
 fn encode_poll(out: &mut Vec<u8>, batch: &Batch) {

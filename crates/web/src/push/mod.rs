@@ -1,4 +1,4 @@
-//! The faces of a channel: Server-Sent Events, lines of JSON, long poll, raw TCP. A `Feed` stands between one channel and all its
+//! The faces of a channel: Server-Sent Events, lines of JSON, long poll, WebSocket, raw TCP. A `Feed` stands between one channel and all its
 //! viewers on one worker. A viewer is a cursor: while its connection keeps up it gets each batch as bytes that all viewers of its
 //! kind share; when it blocks it is passed over, and reads on from the log once there is room. So a stalled viewer holds one output
 //! buffer and delays nobody, and what is gone meanwhile is an explicit gap.
@@ -7,13 +7,18 @@
 //! names, each through a feed that is there while somebody looks.
 
 mod following;
+mod grant;
 mod guard;
 mod kind;
+mod message;
 mod poll;
 mod publish;
 mod raw;
+mod script;
 mod service;
+mod socket;
 mod stream;
+mod token;
 mod viewer;
 
 use std::cell::{Cell, RefCell};
@@ -23,17 +28,21 @@ use std::time::Duration;
 use ropewalk_channel::{
     Batch, Channel, ChannelError, Data, Event, EventId, Limit, Listener, Retention, Since, Slow, Subscription,
 };
-use ropewalk_net::Transport;
-use ropewalk_reactor::{Deferred, Firing, Key, LoopingCall, Reactor};
+use ropewalk_reactor::{Deferred, Firing, Key, LoopingCall, Reactor, Time};
 
 pub use following::following;
+pub use grant::{Action, Admit, Grant};
 pub use kind::Kind;
 pub use poll::poll;
 pub use raw::RawViewers;
-pub use service::{Action, Allow, Push, PushOptions, Upgrade, service};
+pub use script::{SCRIPT, script};
+pub use service::{Allow, Push, PushOptions, Upgrade, service};
 pub use stream::{resume, sse};
+pub use token::{Algorithm, KeyError, Tokens};
 pub use viewer::Parked;
-use viewer::Viewer;
+use viewer::{Line, Viewer};
+
+use crate::websocket::Burst;
 
 /// How often a silent stream of events says that it is alive: proxies cut what is silent for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -88,6 +97,8 @@ pub(crate) struct Joining {
     pub(crate) since: Since,
     /// The name it gives.
     pub(crate) name: Option<Rc<str>>,
+    /// When it must end, because what lets it read is over.
+    pub(crate) until: Option<Time>,
 }
 
 /// Tells the feed; it does not keep it alive.
@@ -161,19 +172,21 @@ impl Feed {
     }
 
     /// Every viewer in words, with the key of its connection: what another process needs to go on with them. A viewer that still
-    /// has something to be sent is at its cursor when that has been sent.
+    /// has something to be sent is at its cursor when that has been sent. WebSockets are not among them: they are told that the
+    /// program goes, and come back at the id they have.
     #[must_use]
     pub fn parked(&self) -> Vec<(Key, Parked)> {
         let viewers = self.0.viewers.borrow();
         let channel = self.0.channel.name();
-        let streams = viewers.iter().map(|viewer| {
+        let streams = viewers.iter().filter_map(|viewer| {
+            let Line::Stream(transport, kind) = &viewer.line else { return None };
             let parked = Parked {
                 channel: channel.to_string(),
-                kind: viewer.kind,
+                kind: *kind,
                 cursor: viewer.cursor.get(),
                 name: viewer.attendance.name().map(str::to_owned),
             };
-            (viewer.transport.id(), parked)
+            Some((transport.id(), parked))
         });
         let waiters = self.0.waiters.borrow();
         let polls = waiters.iter().filter(|waiter| !waiter.firing.fired());
@@ -193,23 +206,23 @@ impl Feed {
     }
 
     /// Adds a viewer, and sends it what there is from where it begins.
-    fn join(&self, transport: &Transport, kind: Kind, joining: Joining) -> Rc<Viewer> {
+    fn join(&self, line: Line, joining: &Joining) -> Rc<Viewer> {
         let inner = &self.0;
         let cursor = match joining.since {
             Since::Now => inner.channel.last(),
             _ => EventId::EARLIEST,
         };
         let attendance = inner.channel.enter(joining.name.as_deref());
-        let viewer = Rc::new(Viewer::new(transport.clone(), kind, cursor, attendance));
+        let viewer = Rc::new(Viewer::new(line, cursor, attendance));
         let mut viewers = inner.viewers.borrow_mut();
-        viewer.index.set(viewers.len());
+        viewer.index.set(u32::try_from(viewers.len()).expect("a process has fewer connections"));
         viewers.push(Rc::clone(&viewer));
         drop(viewers);
         if joining.since != Since::Now {
             self.catch_up_from(&viewer, joining.since);
         }
         if inner.channel.is_closed() {
-            transport.lose_connection();
+            viewer.end(inner.channel.name());
         }
         inner.keep_alive();
         viewer
@@ -218,8 +231,8 @@ impl Feed {
     fn leave(&self, viewer: &Viewer) {
         let mut viewers = self.0.viewers.borrow_mut();
         let index = viewer.index.get();
-        viewers.swap_remove(index);
-        if let Some(moved) = viewers.get(index) {
+        viewers.swap_remove(index as usize);
+        if let Some(moved) = viewers.get(index as usize) {
             moved.index.set(index);
         }
         if viewers.is_empty()
@@ -238,16 +251,16 @@ impl Feed {
     fn catch_up(&self, viewer: &Viewer) {
         let place = Since::After(viewer.cursor.get());
         if self.0.is_too_slow(viewer) {
-            return viewer.transport.abort_connection();
+            return viewer.transport().abort_connection();
         }
         self.catch_up_from(viewer, place);
     }
 
     fn catch_up_from(&self, viewer: &Viewer, mut since: Since) {
         viewer.lagging.set(false);
-        while !viewer.transport.is_full() {
+        while !viewer.is_full() {
             let batch = self.0.channel.since(since, CATCH_UP);
-            viewer.write(&batch);
+            viewer.write(self.0.channel.name(), &batch);
             viewer.cursor.set(batch.next);
             since = Since::After(batch.next);
             if !batch.more {
@@ -284,11 +297,12 @@ impl Inner {
 
     fn fan_out(self: &Rc<Self>, from: EventId, batch: &Batch) {
         let mut frames: [Option<Rc<[u8]>>; Kind::STREAMS] = Default::default();
+        let mut burst: Option<Burst> = None;
         let viewers = self.viewers.borrow();
         for viewer in viewers.iter() {
             if viewer.lagging.get() {
                 if self.is_too_slow(viewer) {
-                    viewer.transport.abort_connection();
+                    viewer.transport().abort_connection();
                 }
                 continue;
             }
@@ -299,12 +313,20 @@ impl Inner {
                 }
                 continue;
             }
-            if viewer.transport.is_full() {
+            if viewer.is_full() {
                 viewer.lags();
                 continue;
             }
-            let frame = frames[viewer.kind as usize].get_or_insert_with(|| viewer.kind.encode(batch).into());
-            viewer.transport.write_shared(frame);
+            match &viewer.line {
+                Line::Stream(transport, kind) => {
+                    let frame = frames[*kind as usize].get_or_insert_with(|| kind.encode(batch).into());
+                    transport.write_shared(frame);
+                }
+                Line::Socket(socket) => {
+                    let burst = burst.get_or_insert_with(|| socket::burst(self.channel.name(), batch));
+                    socket.send_burst(burst);
+                }
+            }
             viewer.cursor.set(batch.next);
         }
     }
@@ -327,12 +349,14 @@ impl Inner {
     fn beat(&self) {
         let mut beats: [Option<Rc<[u8]>>; Kind::STREAMS] = Default::default();
         for viewer in self.viewers.borrow().iter() {
-            if viewer.lagging.get() || viewer.transport.buffered() > 0 {
+            // A WebSocket has Pings.
+            let Line::Stream(transport, kind) = &viewer.line else { continue };
+            if viewer.lagging.get() || transport.buffered() > 0 {
                 continue;
             }
-            let beat = beats[viewer.kind as usize].get_or_insert_with(|| viewer.kind.heartbeat().into());
+            let beat = beats[*kind as usize].get_or_insert_with(|| kind.heartbeat().into());
             if !beat.is_empty() {
-                viewer.transport.write_shared(beat);
+                transport.write_shared(beat);
             }
         }
     }
@@ -345,7 +369,7 @@ impl Inner {
     /// The channel was removed: everybody's stream ends, and polls are answered.
     fn end(&self) {
         for viewer in self.viewers.borrow().iter() {
-            viewer.transport.lose_connection();
+            viewer.end(self.channel.name());
         }
         for waiter in self.waiters.take() {
             // It fails when the client has left.

@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 pub fn poll(feed: &Feed) -> impl Handler + use<> {
     let feed = feed.clone();
     handler(move |request: Request| {
-        let joining = Joining { since: stream::since(&request).unwrap_or(Since::Now), name: None };
+        let joining =
+            Joining { since: stream::since(&request).unwrap_or(Since::Now), name: None, until: None };
         request.wait_long();
         let feed = feed.clone();
         async move { answer(&feed, &request, joining).await }
@@ -36,7 +37,8 @@ pub fn poll(feed: &Feed) -> impl Handler + use<> {
 }
 
 pub(super) async fn answer(feed: &Feed, request: &Request, joining: Joining) -> Result<Response, Failure> {
-    let until = feed.reactor().now() + PATIENCE;
+    let patience = feed.reactor().now() + PATIENCE;
+    let until = joining.until.map_or(patience, |until| until.min(patience));
     let _here = feed.channel().enter(joining.name.as_deref());
     // "From now on" becomes a place, so that nothing is missed while this waits.
     let mut place = match joining.since {

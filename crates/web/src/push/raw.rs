@@ -7,7 +7,7 @@ use std::time::Duration;
 use ropewalk_net::{Address, Factory, Lost, Protocol, Transport};
 
 use super::kind::Kind;
-use super::viewer::Viewer;
+use super::viewer::{Line, Viewer};
 use super::{Feed, Joining, stream};
 use crate::constant_time_eq;
 
@@ -66,8 +66,8 @@ impl RawViewer {
     fn join(&mut self, transport: &Transport) {
         transport.set_deadline(None);
         self.said = Vec::new();
-        let joining = Joining { since: stream::last(self.history), name: None };
-        self.viewer = Some(self.feed.join(transport, Kind::Raw, joining));
+        let joining = Joining { since: stream::last(self.history), name: None, until: None };
+        self.viewer = Some(self.feed.join(Line::Stream(transport.clone(), Kind::Raw), &joining));
     }
 }
 

@@ -11,56 +11,68 @@ use ropewalk_channel::{Channel, Channels, EventId, Limit, Since, check_name};
 use ropewalk_reactor::{Failure, Key, Outcome};
 use serde_json::{Value, json};
 
+use super::grant::{Action, Admit, Grant};
 use super::kind::Kind;
 use super::publish::{answer_id, publish, refused};
 use super::viewer::Parked;
-use super::{Feed, Inner as FeedInner, Joining, guard, poll, stream};
+use super::{Feed, Inner as FeedInner, Joining, guard, poll, socket, stream};
 use crate::accept::Preference;
-use crate::answer::{Answer, IntoAnswer};
+use crate::answer::Answer;
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::{Handler, Router};
+use crate::websocket;
 
 /// Channels that one list names at most.
 const LIST_MAX: usize = 1_000;
 
-/// What a client wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Publish an event.
-    Publish,
-    /// Read a channel, in whatever form.
-    Subscribe,
-    /// See who is there.
-    Presence,
-    /// Say what a named client has.
-    Acknowledge,
-    /// Remove a channel.
-    Remove,
-    /// See which channels there are; the name is empty.
-    List,
-}
-
-/// Says whether a client may do it on the channel of this name; the answer if not.
+/// Says whether a client may do it on the channel of this name; the answer if not. What it answers must be known at once; where that
+/// takes time, it is [`Admit`]. A WebSocket is asked for when it connects, and keeps to the channel of its address.
 pub type Allow = Rc<dyn Fn(&Request, Action, &str) -> Result<(), Response>>;
 
 /// Answers a request to upgrade the connection to another protocol, for a client that may subscribe to this channel.
 pub type Upgrade = Rc<dyn Fn(&Push, Request, &str) -> Answer>;
 
 /// How channels are served.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct PushOptions {
     /// Only for this machine: a request whose `Host` is no name of the loopback gets 403.
     pub loopback_only: bool,
-    /// Origins whose pages may publish, as `https://app.example.org`, beside the one that the service has itself.
+    /// Origins whose pages may publish and connect, as `https://app.example.org`, beside the one that the service has itself.
     pub origins: Vec<String>,
     /// Whether `DELETE` removes a channel; else it gets 403.
     pub remove: bool,
-    /// Who may do what; without it, everybody may.
+    /// Who asks, and what that client may do, such as [`Tokens::admit`](super::Tokens::admit); without it, everybody may do everything.
+    pub admit: Option<Admit>,
+    /// Who may do what, beside that.
     pub allow: Option<Allow>,
-    /// Who answers a request to upgrade; without it, it is answered as any other.
+    /// Who answers a request to upgrade; without it, one to WebSocket gets the protocol that is in the manual.
     pub upgrade: Option<Upgrade>,
+    /// How a WebSocket behaves. A message has 2 MiB at most, so that an event of 1 MiB fits in base64; which pages may connect is not
+    /// asked of it, but of `origins`.
+    pub websocket: Rc<websocket::Options>,
+    /// Channels that one WebSocket may subscribe to, 256.
+    pub subscriptions_max: usize,
+}
+
+impl Default for PushOptions {
+    fn default() -> PushOptions {
+        let websocket = websocket::Options {
+            limits: websocket::Limits::of(2 * 1024 * 1024),
+            origins: websocket::Origins::Any,
+            ..websocket::Options::default()
+        };
+        PushOptions {
+            loopback_only: false,
+            origins: Vec::new(),
+            remove: false,
+            admit: None,
+            allow: None,
+            upgrade: None,
+            websocket: Rc::new(websocket),
+            subscriptions_max: 256,
+        }
+    }
 }
 
 /// Channels, served on one worker. Clones are one.
@@ -70,6 +82,8 @@ pub struct Push(Rc<Inner>);
 struct Inner {
     channels: Channels,
     options: PushOptions,
+    /// What everybody may where nobody asks who they are.
+    everything: Rc<Grant>,
     /// The feeds of channels that somebody looks at; who looks keeps them.
     feeds: RefCell<BTreeMap<Rc<str>, Weak<FeedInner>>>,
 }
@@ -82,18 +96,19 @@ struct Inner {
 /// | `GET`, `Accept: text/event-stream` | Server-Sent Events |
 /// | `GET`, `Accept: application/x-ndjson` | a line of JSON for each event; an empty line is a heartbeat |
 /// | `GET ?since=ID` or `?last=N` | a long poll: `{"events":[{"id","data"}],"next":"ID"}`, or 204 after 25 s |
-/// | `GET`, `Upgrade: …` | [`PushOptions::upgrade`] |
+/// | `GET`, `Upgrade: websocket` | a WebSocket that has subscribed to it, and may to others; the manual has its messages |
 /// | `GET`, else | what is known of the channel, as JSON; 404 if there is none |
 /// | `DELETE` | removes it, if that is allowed: 204, or 404 |
 /// | `GET /channels/NAME/presence` | `{"count":N,"names":{"NAME":TIMES}}` |
 /// | `POST /channels/NAME/ack?client=NAME&id=ID` | the client has everything up to there: 200 and `{"id":"ID"}` |
-/// | `GET /channels` | all channels; `?after=NAME` goes on |
+/// | `GET /channels` | all channels; `?after=NAME` goes on; with `Upgrade: websocket`, one that has subscribed to none |
 ///
 /// All that read take `?since=ID` (or `Last-Event-ID`), where 0 is the earliest that is kept, or `?last=N`; `?name=NAME` says who is
 /// there, and `?ack=NAME` is a client that acknowledges: it begins where it has acknowledged, whatever else it asks for, and at
 /// first where it asks. Bytes are `"base64"` in place of `"data"`, and an event of the type `binary` in an event stream.
 ///
-/// Refusals: 400 a name or an id that is none, or text that is not UTF-8; 403 a foreign origin or host; 413 an event too large; 415 a text
+/// Refusals: 400 a name or an id that is none, or text that is not UTF-8; 401 no token, or a bad one; 403 a foreign origin or host, or what the
+/// token does not grant; 413 an event too large; 415 a text
 /// that is not UTF-8 by its own word; 503 too many channels, or too many events that wait to be written; 507 the memory for events is
 /// used up.
 ///
@@ -116,7 +131,7 @@ impl Push {
     #[must_use]
     pub fn new(channels: &Channels, options: PushOptions) -> Push {
         let (channels, feeds) = (channels.clone(), RefCell::default());
-        Push(Rc::new(Inner { channels, options, feeds }))
+        Push(Rc::new(Inner { channels, options, everything: Rc::new(Grant::everything()), feeds }))
     }
 
     /// The channels.
@@ -172,19 +187,19 @@ impl Push {
     pub fn handler(&self) -> impl Handler + use<> {
         let [list, read, write, remove, presence, ack] = std::array::from_fn(|_| self.clone());
         Router::new()
-            .get("/channels", move |request: Request| list.list(&request))
-            .get("/channels/{name}", move |request: Request| read.read(request))
+            .get("/channels", move |request: Request| list.clone().list(request))
+            .get("/channels/{name}", move |request: Request| read.clone().read(request))
             .post("/channels/{name}", move |request: Request| write.clone().write(request))
             .delete("/channels/{name}", move |request: Request| remove.clone().remove(request))
             .get("/channels/{name}/presence", move |request: Request| presence.clone().presence(request))
             .post("/channels/{name}/ack", move |request: Request| ack.clone().acknowledge(request))
     }
 
-    /// Whether this client may do that here; also for who answers an upgrade.
+    /// Whether this client may do that here, and what else it may; also for who answers an upgrade.
     ///
     /// # Errors
     /// The answer if it may not.
-    pub fn permit(&self, request: &Request, action: Action, name: &str) -> Result<(), Response> {
+    pub async fn permit(&self, request: &Request, action: Action, name: &str) -> Result<Rc<Grant>, Response> {
         let options = &self.0.options;
         if let Some(refusal) = guard::check(request, options.loopback_only, &options.origins) {
             return Err(refusal);
@@ -192,19 +207,45 @@ impl Push {
         if action != Action::List {
             check_name(name).map_err(|error| Response::error(400, &error.to_string()))?;
         }
+        let grant = match &options.admit {
+            Some(admit) => match admit(request).await {
+                Ok(granted) => Rc::new(granted?),
+                Err(failure) => return Err(Response::failure(failure)),
+            },
+            None => Rc::clone(&self.0.everything),
+        };
+        if !grant.allows(action, name) {
+            return Err(Response::error(403, "this client may not do that on this channel"));
+        }
         match &options.allow {
-            Some(allow) => allow(request, action, name),
-            None => Ok(()),
+            Some(allow) => allow(request, action, name).map(|()| grant),
+            None => Ok(grant),
         }
     }
 
-    fn list(&self, request: &Request) -> Response {
-        if let Err(refusal) = self.permit(request, Action::List, "") {
-            return refusal;
+    /// The grant of everybody, where nobody asks who they are.
+    pub(super) fn everything(&self) -> &Rc<Grant> {
+        &self.0.everything
+    }
+
+    pub(super) fn options(&self) -> &PushOptions {
+        &self.0.options
+    }
+
+    async fn list(self, request: Request) -> Response {
+        let grant = match self.permit(&request, Action::List, "").await {
+            Ok(grant) => grant,
+            Err(refusal) => return refusal,
+        };
+        if socket::is_asked(&request) && self.0.options.upgrade.is_none() {
+            if self.0.options.allow.is_some() {
+                return Response::error(403, "say which channel in the address");
+            }
+            return socket::upgrade(&self, &request, grant, None);
         }
         let after = request.argument("after").unwrap_or_default();
         let mut names = self.channels().names();
-        names.retain(|name| *name > after);
+        names.retain(|name| *name > after && grant.allows(Action::Subscribe, name));
         let more = names.len() > LIST_MAX;
         names.truncate(LIST_MAX);
         let describe = |name: &String| match self.channels().peek(name) {
@@ -215,29 +256,25 @@ impl Push {
         json_answer(&json!({ "channels": channels, "more": more, "viewers": self.viewers() }))
     }
 
-    fn read(&self, request: Request) -> Answer {
+    async fn read(self, request: Request) -> Answer {
         let name = name_of(&request);
-        if let Err(refusal) = self.permit(&request, Action::Subscribe, &name) {
-            return Answer::Now(refusal);
-        }
+        let grant = match self.permit(&request, Action::Subscribe, &name).await {
+            Ok(grant) => grant,
+            Err(refusal) => return Answer::Now(refusal),
+        };
         if let (Some(upgrade), Some(_)) = (&self.0.options.upgrade, request.upgrade()) {
-            return upgrade(self, request, &name);
+            return upgrade(&self, request, &name);
         }
         let form = form(&request);
         if form == Some(Kind::Poll) {
             request.wait_long();
         }
-        let push = self.clone();
-        let answering = async move {
-            match form {
-                None => push.describe(&name).await,
-                Some(kind) => match push.begin(&request, kind, &name).await {
-                    Ok(response) => response,
-                    Err(failure) => refused(failure),
-                },
-            }
+        let answered = match form {
+            _ if socket::is_asked(&request) => self.connect(&request, grant, &name).await,
+            None => Ok(self.describe(&name).await),
+            Some(kind) => self.begin(&request, kind, &name, &grant).await,
         };
-        answering.into_answer()
+        Answer::Now(answered.unwrap_or_else(refused))
     }
 
     async fn describe(&self, name: &str) -> Response {
@@ -254,38 +291,65 @@ impl Push {
     }
 
     /// A stream, or what a long poll waits for.
-    async fn begin(&self, request: &Request, kind: Kind, name: &str) -> Outcome<Response> {
-        let feed = self.feed(name).await?;
-        let client = request.argument("ack");
-        let given = client.clone().or_else(|| request.argument("name"));
-        if let Some(given) = &given {
-            check_name(given)?;
-        }
-        let mut since = stream::since(request).unwrap_or(Since::Now);
-        if let Some(client) = client {
-            since = Since::After(begin_client(feed.channel(), &client, since).await?);
-        }
-        let joining = Joining { since, name: given.as_deref().map(Rc::from) };
+    async fn begin(&self, request: &Request, kind: Kind, name: &str, grant: &Grant) -> Outcome<Response> {
+        let (feed, mut joining) = self.joining(name, Wish::of(request)).await?;
+        joining.until = grant.deadline(request.reactor());
         if kind == Kind::Poll {
             return poll::answer(&feed, request, joining).await;
         }
         if request.method() == "HEAD" {
             return Ok(Response::empty(200).content_type(kind.content_type()));
         }
-        Ok(stream::begin(&feed, kind, joining))
+        // Who is cut off before the first event has a place to come back to.
+        if joining.since == Since::Now {
+            joining.since = Since::After(feed.channel().last());
+        }
+        let place = place(feed.channel(), joining.since);
+        Ok(stream::begin(&feed, kind, joining).header("Last-Event-ID", place.to_string()))
+    }
+
+    /// A WebSocket that begins with this channel.
+    async fn connect(&self, request: &Request, grant: Rc<Grant>, name: &str) -> Outcome<Response> {
+        let grant = match &self.0.options.allow {
+            // It is asked about requests, and there will be none for the messages.
+            Some(allow) => {
+                let publishes =
+                    grant.allows(Action::Publish, name) && allow(request, Action::Publish, name).is_ok();
+                let publish = publishes.then(|| name.to_owned()).into_iter().collect();
+                Rc::new(Grant { publish, subscribe: vec![name.to_owned()], until: grant.until })
+            }
+            None => grant,
+        };
+        let first = self.joining(name, Wish::of(request)).await?;
+        Ok(socket::upgrade(self, request, grant, Some(first)))
+    }
+
+    /// Where, and as who, a client begins on a channel.
+    pub(super) async fn joining(&self, name: &str, wish: Wish) -> Outcome<(Feed, Joining)> {
+        let feed = self.feed(name).await?;
+        let given = wish.client.as_deref().or(wish.name.as_deref());
+        if let Some(given) = given {
+            check_name(given)?;
+        }
+        let name = given.map(Rc::from);
+        let mut since = wish.since.unwrap_or(Since::Now);
+        if let Some(client) = &wish.client {
+            since = Since::After(begin_client(feed.channel(), client, since).await?);
+        }
+        Ok((feed, Joining { since, name, until: None }))
     }
 
     async fn write(self, request: Request) -> Response {
         let name = name_of(&request);
-        match self.permit(&request, Action::Publish, &name) {
-            Ok(()) => publish(&self, request, &name).await,
+        match self.permit(&request, Action::Publish, &name).await {
+            Ok(_) => publish(&self, request, &name).await,
             Err(refusal) => refusal.close(),
         }
     }
 
     async fn remove(self, request: Request) -> Response {
         let name = name_of(&request);
-        if let Err(refusal) = self.permit(&request, Action::Remove, &name) {
+        if let Err(refusal) = self.permit(&request, Action::Remove, &name).await {
             return refusal;
         }
         if !self.0.options.remove {
@@ -300,7 +364,7 @@ impl Push {
 
     async fn presence(self, request: Request) -> Response {
         let name = name_of(&request);
-        if let Err(refusal) = self.permit(&request, Action::Presence, &name) {
+        if let Err(refusal) = self.permit(&request, Action::Presence, &name).await {
             return refusal;
         }
         // Nobody is there where the channel is not in memory.
@@ -316,7 +380,7 @@ impl Push {
 
     async fn acknowledge(self, request: Request) -> Response {
         let name = name_of(&request);
-        if let Err(refusal) = self.permit(&request, Action::Acknowledge, &name) {
+        if let Err(refusal) = self.permit(&request, Action::Acknowledge, &name).await {
             return refusal.close();
         }
         let id = request.argument("id").and_then(|id| id.parse::<EventId>().ok());
@@ -337,6 +401,23 @@ impl Push {
     }
 }
 
+/// What a client says of where and as who it wants to read.
+#[derive(Default)]
+pub(super) struct Wish {
+    pub(super) since: Option<Since>,
+    /// Its name, for those who want to know who is there.
+    pub(super) name: Option<String>,
+    /// Its name, as one that acknowledges.
+    pub(super) client: Option<String>,
+}
+
+impl Wish {
+    fn of(request: &Request) -> Wish {
+        let since = stream::since(request);
+        Wish { since, name: request.argument("name"), client: request.argument("ack") }
+    }
+}
+
 /// The form that is asked for; none if it is only what is known of the channel.
 fn form(request: &Request) -> Option<Kind> {
     let accepted = Preference::of(&request.exchange().head, "accept");
@@ -352,11 +433,15 @@ fn form(request: &Request) -> Option<Kind> {
 
 /// Where a client that acknowledges begins; one that is new begins where it asks.
 async fn begin_client(channel: &Channel, client: &str, since: Since) -> Result<EventId, Failure> {
-    let place = match since {
-        Since::After(id) => id,
+    channel.begin(client, place(channel, since)).await
+}
+
+/// The id that a place is.
+pub(super) fn place(channel: &Channel, since: Since) -> EventId {
+    match since {
+        Since::After(id) if id != EventId::EARLIEST => id,
         other => channel.since(other, Limit { events_max: 0, bytes_max: 0 }).next,
-    };
-    channel.begin(client, place).await
+    }
 }
 
 fn name_of(request: &Request) -> String {

@@ -7,7 +7,7 @@ use ropewalk_channel::{EventId, Since};
 use ropewalk_net::{Lost, Protocol, Transport};
 
 use super::kind::Kind;
-use super::viewer::{Parked, Viewer};
+use super::viewer::{Line, Parked, Viewer};
 use super::{Feed, Joining};
 use crate::request::Request;
 use crate::response::Response;
@@ -19,7 +19,7 @@ use crate::router::{Handler, handler};
 pub fn sse(feed: &Feed, history: usize) -> impl Handler + use<> {
     let feed = feed.clone();
     handler(move |request: Request| {
-        let joining = Joining { since: since(&request).unwrap_or(last(history)), name: None };
+        let joining = Joining { since: since(&request).unwrap_or(last(history)), name: None, until: None };
         begin(&feed, Kind::Sse, joining)
     })
 }
@@ -46,7 +46,7 @@ pub fn resume(feed: &Feed, parked: &Parked) -> Option<Box<dyn Protocol>> {
         return None;
     }
     let name = parked.name.as_deref().map(Rc::from);
-    let joining = Some(Box::new(Joining { since: Since::After(parked.cursor), name }));
+    let joining = Some(Box::new(Joining { since: Since::After(parked.cursor), name, until: None }));
     Some(Box::new(Stream { feed: feed.clone(), kind: parked.kind, joining, viewer: None, resumed: true }))
 }
 
@@ -82,7 +82,8 @@ impl Protocol for Stream {
             transport.write_with(|out| ropewalk_wire::sse::encode_retry(out, retry_ms));
         }
         if let Some(joining) = self.joining.take() {
-            self.viewer = Some(self.feed.join(transport, self.kind, *joining));
+            transport.set_deadline(joining.until);
+            self.viewer = Some(self.feed.join(Line::Stream(transport.clone(), self.kind), &joining));
         }
     }
 
@@ -94,6 +95,11 @@ impl Protocol for Stream {
         if let Some(viewer) = &self.viewer {
             self.feed.catch_up(viewer);
         }
+    }
+
+    /// What let it read is over.
+    fn timed_out(&mut self, transport: &Transport) {
+        transport.lose_connection();
     }
 
     fn connection_lost(&mut self, _transport: &Transport, _lost: &Lost) {

@@ -1,14 +1,15 @@
 //! `WebSocket`: the handle that a program holds. It sends, and asks of the connection; its methods never call the handler. What the
 //! loop tells of the connection is in `connection`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ropewalk_net::{Address, Lost, Transport};
 use ropewalk_reactor::{Key, Reactor, Time};
 use ropewalk_wire::websocket::{
-    CONTROL_BYTES_MAX, Close, Encoder, Message, Opcode, Prepared, Role, code, encode_close, encode_frame,
+    CONTROL_BYTES_MAX, Close, Encoder, Message, Opcode, Pool, Prepared, Role, code, encode_close,
+    encode_frame,
 };
 
 use super::options::Options;
@@ -149,6 +150,25 @@ impl WebSocket {
         core.watch();
     }
 
+    /// Sends messages that were encoded once for many, in one write.
+    pub(crate) fn send_burst(&self, burst: &Burst) {
+        let core = &*self.0;
+        if core.state.get() != State::Open {
+            return;
+        }
+        let encoder = core.encoder.borrow();
+        let packs = burst.messages.iter().all(|message| encoder.takes_packed(message));
+        drop(encoder);
+        let bytes = if packs { burst.packed(&mut core.shared.pool.borrow_mut()) } else { burst.plain() };
+        core.transport.write_shared(bytes);
+        core.watch();
+    }
+
+    /// Asks to be told by [`WebSocketHandler::drained`](super::WebSocketHandler::drained), if it is full.
+    pub(crate) fn wait_for_room(&self) {
+        self.0.watch();
+    }
+
     /// Sends a Ping; of more than 125 bytes, the first 125. The answer comes to
     /// [`WebSocketHandler::pong`](super::WebSocketHandler::pong).
     pub fn ping(&self, data: &[u8]) {
@@ -272,6 +292,37 @@ impl WebSocket {
         core.transport.write_with(|out| encoder.message(out, opcode, payload, key, &mut pool));
         drop((encoder, pool));
         core.watch();
+    }
+}
+
+/// Messages of a server that belong together and go to many: one piece of bytes for all who take them plain, one for those who
+/// take them compressed, each made when it is first needed.
+pub(crate) struct Burst {
+    messages: Vec<Prepared>,
+    plain: OnceCell<Rc<[u8]>>,
+    packed: OnceCell<Rc<[u8]>>,
+}
+
+impl Burst {
+    pub(crate) fn new(messages: Vec<Prepared>) -> Burst {
+        Burst { messages, plain: OnceCell::new(), packed: OnceCell::new() }
+    }
+
+    fn plain(&self) -> &Rc<[u8]> {
+        self.plain.get_or_init(|| match &self.messages[..] {
+            [one] => Rc::clone(one.plain()),
+            many => many.iter().flat_map(|message| message.plain().iter().copied()).collect(),
+        })
+    }
+
+    fn packed(&self, pool: &mut Pool) -> &Rc<[u8]> {
+        self.packed.get_or_init(|| {
+            let mut out = Vec::new();
+            for message in &self.messages {
+                out.extend_from_slice(message.packed(pool).unwrap_or_else(|| message.plain()));
+            }
+            out.into()
+        })
     }
 }
 

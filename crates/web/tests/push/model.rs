@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::sockets::{DEFLATE, Reading, UPGRADE, framed};
 use super::*;
 
 const SEEDS: u64 = 100;
@@ -13,15 +14,23 @@ enum Face {
     Sse,
     Json,
     Poll,
+    Socket,
+    /// A WebSocket that subscribes by a message, and takes compressed ones.
+    Packed,
 }
+
+const FACES: [Face; 8] =
+    [Face::Sse, Face::Json, Face::Poll, Face::Socket, Face::Packed, Face::Sse, Face::Json, Face::Socket];
 
 /// A client as they are written: it remembers the last id it has heard.
 struct Reader {
     face: Face,
     peer: Option<Peer>,
+    unsent: Vec<u8>,
     /// What has come on this connection.
     text: String,
     read: usize,
+    reading: Reading,
     cursor: EventId,
     began: EventId,
     got: Vec<(EventId, String)>,
@@ -30,25 +39,49 @@ struct Reader {
 
 impl Reader {
     fn connect(&mut self, place: &Place) {
-        let target = format!("/channels/a?since={}", self.cursor);
+        let mut target = format!("/channels/a?since={}", self.cursor);
+        let packed;
         let fields = match self.face {
             Face::Sse => SSE,
             Face::Json => JSON,
             Face::Poll => "",
+            Face::Socket => UPGRADE,
+            Face::Packed => {
+                "/channels".clone_into(&mut target);
+                packed = format!("{UPGRADE}{DEFLATE}");
+                &packed
+            }
         };
         let peer = place.simulation.network().connect(place.address);
         if !place.simulation.run_until(SECOND, || peer.is_connected()) {
             return;
         }
-        peer.write(get(&target, fields).as_bytes());
+        self.unsent = get(&target, fields).into_bytes();
+        if self.face == Face::Packed {
+            let subscribe = serde_json::json!({ "subscribe": "a", "since": self.cursor.to_string() });
+            self.unsent.extend(framed(&subscribe));
+        }
         (self.text, self.read) = (String::new(), 0);
+        self.reading = Reading::new(self.face == Face::Packed);
         self.peer = Some(peer);
     }
 
     fn read(&mut self) {
         let Some(peer) = &self.peer else { return };
-        self.text.push_str(&String::from_utf8(peer.take()).unwrap());
-        let ended = peer.is_ended();
+        let sent = peer.write(&self.unsent);
+        self.unsent.drain(..sent);
+        let (bytes, ended) = (peer.take(), peer.is_ended());
+        if matches!(self.face, Face::Socket | Face::Packed) {
+            for message in self.reading.read(&bytes) {
+                assert!(message.get("error").is_none(), "{message}");
+                if message.get("subscribed").is_none() {
+                    self.event(&message);
+                }
+            }
+            self.peer.take_if(|_| ended);
+            return;
+        }
+        self.text.push_str(&String::from_utf8(bytes).unwrap());
         let Some((head, _)) = self.text.split_once("\r\n\r\n") else { return };
         if self.read == 0 {
             self.read = head.len() + 4;
@@ -56,7 +89,7 @@ impl Reader {
         match self.face {
             Face::Sse => self.read_sse(),
             Face::Json => self.read_json(),
-            Face::Poll => self.read_poll(),
+            _ => self.read_poll(),
         }
         if ended {
             self.peer = None;
@@ -165,12 +198,14 @@ fn run(seed: u64) {
     let random = |below: u64| place.simulation.network().random() % below;
     let answered: Rc<RefCell<BTreeMap<EventId, String>>> = Rc::default();
     let began = begin(&place);
-    let mut readers: Vec<Reader> = [Face::Sse, Face::Json, Face::Poll, Face::Sse, Face::Json, Face::Poll]
+    let mut readers: Vec<Reader> = FACES
         .map(|face| Reader {
             face,
             peer: None,
+            unsent: Vec::new(),
             text: String::new(),
             read: 0,
+            reading: Reading::new(false),
             cursor: began,
             began,
             got: Vec::new(),
@@ -188,7 +223,7 @@ fn run(seed: u64) {
         });
         published.detach();
         place.simulation.advance(Duration::from_millis(random(8)));
-        let reader = &mut readers[random(6) as usize];
+        let reader = &mut readers[random(FACES.len() as u64) as usize];
         match random(10) {
             // It is reset; what was on its way is lost.
             0 => reader.peer = None,

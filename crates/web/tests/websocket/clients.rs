@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_net::{Lost, Protocol, Transport, listen};
 use ropewalk_reactor::{Outcome, Simulation};
-use ropewalk_web::client::{Agent, ClientError, Proxy};
+use ropewalk_web::client::{Agent, ClientError, Plain, Proxy};
 use ropewalk_web::websocket::{
     self, Conversation, DeflateOptions, HandshakeError, Message, Options, WebSocket, code,
 };
@@ -163,6 +163,7 @@ fn what_is_no_url_of_a_websocket() {
         assert!(failed.unwrap_err().is::<ClientError>(), "{wrong}");
     }
     let failed = run(&field, |agent, _| async move {
+        let agent = agent.with_connector(Plain);
         websocket::dial(&agent, "wss://localhost/", Options::default()).await.map(|_| ())
     });
     assert!(matches!(failed.unwrap_err().check::<ClientError>(), Some(ClientError::NeedsTls)));
