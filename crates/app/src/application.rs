@@ -392,8 +392,9 @@ impl App {
         access.into_iter().chain(own).collect()
     }
 
-    /// Where a service listens: as it says itself, unless the command line knows better.
-    fn endpoint(&mut self, name: &str, own: ServerEndpoint) -> ServerEndpoint {
+    /// Where a service listens: as it says itself, unless the command line knows better. For services that listen themselves; those of
+    /// [`App::serve`] and its like ask by themselves.
+    pub fn endpoint(&mut self, name: &str, own: ServerEndpoint) -> ServerEndpoint {
         let path = self.path(name);
         let fits = |listen: &Listen, taken: bool| match &listen.service {
             Some(wanted) => *wanted == path,

@@ -27,7 +27,7 @@ const EXIT_USAGE: u8 = 2;
 /// What the example does as it is.
 const ACTIVE: &str = "[services.site]\nkind = \"web\"\npath = \".\"\nlisten = \"tcp:8080\"";
 
-/// Serves connections that stay open: live logs, push and web sites.
+/// Serves connections that stay open: live logs, push, WebSub, web sites and FTP.
 ///
 /// Without a command it runs what the ropewalk.toml of this folder describes; if there is none, it serves a welcome page that shows its
 /// own access log live, on 127.0.0.1:8080.

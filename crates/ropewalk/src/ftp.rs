@@ -4,6 +4,7 @@
 use std::future::{Future, ready};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk_app::{App, Bound, LogWriter, Service, StartError};
+use ropewalk_app::{App, Bound, Ground, LogWriter, Service, StartError};
 use ropewalk_ftp::{
     Accounts, Anonymous, CommonLog, FtpOptions, FtpServer, LocalStorage, Observer, PasswordFile, Xferlog,
 };
 use ropewalk_net::tls::{Identity, TlsServer, TlsServerOptions};
-use ropewalk_net::{Port, ServerEndpoint, ServerOptions, listen_with};
-use ropewalk_reactor::{LoopingCall, Name, Reactor};
+use ropewalk_net::{Opened, Port, ServerEndpoint, ServerOptions, listen_on};
+use ropewalk_reactor::{LoopingCall, Name, Reactor, Share};
 
 use crate::kinds::local;
 
@@ -84,7 +85,8 @@ pub(crate) fn serve(app: &mut App, args: FtpArgs) -> Result<(), StartError> {
         ..FtpOptions::default()
     };
     let server = FtpServer::new(args.accounts()?, options);
-    app.add(FtpService { listen, server, tls, port: None, watch: None });
+    let listen = app.endpoint("ftp", listen);
+    app.add(FtpService { listen, server, tls, opened: None, port: None, watch: None });
     Ok(())
 }
 
@@ -127,6 +129,7 @@ struct FtpService {
     listen: ServerEndpoint,
     server: FtpServer,
     tls: Option<TlsServer>,
+    opened: Option<Opened>,
     port: Option<Port>,
     watch: Option<LoopingCall>,
 }
@@ -136,10 +139,16 @@ impl Service for FtpService {
         "ftp"
     }
 
+    fn bind(&mut self, ground: &Ground<'_>) -> Result<(), StartError> {
+        self.opened = Some(ground.open(&self.listen, Share::Alone)?);
+        Ok(())
+    }
+
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
+        let opened = self.opened.take().ok_or_else(|| StartError::new("it has not bound"))?;
         let options =
             ServerOptions { name: Name::new("ftp"), tls: self.tls.clone(), ..ServerOptions::default() };
-        let port = listen_with(reactor, &self.listen, Rc::new(self.server.clone()), options)
+        let port = listen_on(reactor, &self.listen, opened, Rc::new(self.server.clone()), options)
             .map_err(|error| StartError::new(format!("{}: {error}; choose another endpoint", self.listen)))?;
         let bound = Bound { endpoint: port.endpoint(), url: None, tls: self.tls.clone() };
         // A port with TLS of its own looks after the files by itself.
@@ -169,6 +178,19 @@ impl Service for FtpService {
 
     fn busy(&self) -> usize {
         self.server.statistics().sessions
+    }
+
+    fn ports(&self) -> Vec<Port> {
+        self.port.iter().cloned().collect()
+    }
+
+    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        let descriptor = self.port.as_ref().and_then(Port::descriptor);
+        descriptor.map(|fd| (self.listen.to_string(), fd)).into_iter().collect()
+    }
+
+    fn has_certificates(&self) -> bool {
+        self.tls.is_some()
     }
 }
 

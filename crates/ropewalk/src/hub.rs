@@ -3,6 +3,7 @@
 use std::fs;
 use std::future::Future;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -10,14 +11,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::{Args, Subcommand};
-use ropewalk_app::{App, Bound, LogWriter, OpenDatabase, Service, StartError};
+use ropewalk_app::{App, Bound, Ground, LogWriter, OpenDatabase, Service, StartError};
 use ropewalk_hub::store::{MemoryStore, SCHEMA, SqliteStore, Store};
 use ropewalk_hub::{Algorithm, Guard, Hub, HubOptions, TopicPolicy};
 use ropewalk_net::tls::{TlsServer, TlsServerOptions};
 use ropewalk_net::{
-    Address, Admission, ConnectionLimits, Networks, Port, ServerEndpoint, ServerOptions, listen_with,
+    Address, Admission, ConnectionLimits, Networks, Opened, Port, ServerEndpoint, ServerOptions, listen_on,
 };
-use ropewalk_reactor::{Failure, Outcome, Reactor, react};
+use ropewalk_reactor::{Failure, Outcome, Reactor, Share, react};
 use ropewalk_store::{Database, DatabaseError};
 use ropewalk_web::client::{Agent, Response, Url};
 use ropewalk_web::{AccessObserver, CombinedLog, Site, TrustedProxies};
@@ -198,15 +199,16 @@ pub(crate) fn build(app: &mut App, args: HubArgs) -> Result<(), StartError> {
             "list, show, retry and deny ask a hub that runs: write them behind ropewalk hub",
         ));
     }
-    let opened = OpenDatabase::default();
-    app.store(opened.clone());
+    let database = OpenDatabase::default();
+    app.store(database.clone());
     let service = HubService {
-        opened,
-        listen: local(args.listen.clone()),
+        database,
+        listen: app.endpoint("hub", local(args.listen.clone())),
         args,
         log: app.access_log().cloned(),
         proxies: app.settings().trusted_proxies.clone(),
         admission: Admission::new(ConnectionLimits::default()),
+        opened: None,
         running: None,
     };
     app.add(service);
@@ -217,11 +219,12 @@ pub(crate) fn build(app: &mut App, args: HubArgs) -> Result<(), StartError> {
 /// still have it.
 struct HubService {
     args: HubArgs,
-    opened: OpenDatabase,
+    database: OpenDatabase,
     listen: ServerEndpoint,
     log: Option<LogWriter>,
     proxies: TrustedProxies,
     admission: Admission,
+    opened: Option<Opened>,
     running: Option<(Hub, Port)>,
 }
 
@@ -244,7 +247,13 @@ impl Service for HubService {
         "hub"
     }
 
+    fn bind(&mut self, ground: &Ground<'_>) -> Result<(), StartError> {
+        self.opened = Some(ground.open(&self.listen, Share::Alone)?);
+        Ok(())
+    }
+
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
+        let opened = self.opened.take().ok_or_else(|| StartError::new("it has not bound"))?;
         let wrong = |error: &dyn std::fmt::Display| StartError::new(format!("{}: {error}", self.listen));
         let tls = match self.listen.tls() {
             Some(files) => {
@@ -254,10 +263,10 @@ impl Service for HubService {
             }
             None => None,
         };
-        let hub = Hub::new(reactor, self.args.store(reactor, &self.opened)?, self.args.options());
+        let hub = Hub::new(reactor, self.args.store(reactor, &self.database)?, self.args.options());
         let options = ServerOptions { tls, admission: self.admission.clone(), ..ServerOptions::default() };
         let site = Rc::new(self.site(&hub));
-        let port = listen_with(reactor, &self.listen, site, options).map_err(|error| {
+        let port = listen_on(reactor, &self.listen, opened, site, options).map_err(|error| {
             StartError::new(format!("{}: {error}; choose another port (0 takes a free one)", self.listen))
         })?;
         let scheme = if port.tls().is_some() { "https" } else { "http" };
@@ -291,6 +300,19 @@ impl Service for HubService {
     fn busy(&self) -> usize {
         let running = self.running.as_ref().map_or(0, |(hub, _)| hub.statistics().running);
         self.admission.connections() + running
+    }
+
+    fn ports(&self) -> Vec<Port> {
+        self.running.iter().map(|(_, port)| port.clone()).collect()
+    }
+
+    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        let descriptor = self.running.as_ref().and_then(|(_, port)| port.descriptor());
+        descriptor.map(|fd| (self.listen.to_string(), fd)).into_iter().collect()
+    }
+
+    fn has_certificates(&self) -> bool {
+        self.listen.tls().is_some()
     }
 }
 

@@ -301,6 +301,78 @@ fn systemd_is_told() {
     }
 }
 
+/// Stores, of which only one process may have each open, go along.
+const STORES: &str = r#"
+grace = 2
+rundir = "run"
+access-log = "access.log"
+log = "program.log"
+
+[services.push]
+kind = "push"
+listen = "tcp:0"
+store = "data"
+
+[services.hub]
+kind = "hub"
+listen = "tcp:0"
+store = "data"
+token = "secret"
+
+[services.ftp]
+kind = "ftp"
+root = "public"
+listen = "tcp:0"
+"#;
+
+fn post(port: u16, channel: &str, text: &str) -> u64 {
+    let length = text.len();
+    let request = format!(
+        "POST /channels/{channel} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    );
+    let reply = exchange(port, &request);
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let answer: serde_json::Value = serde_json::from_str(reply.text()).unwrap();
+    answer["id"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_is_stored_goes_from_process_to_process() {
+    let rope = Rope::new(STORES);
+    assert_eq!(rope.does(&["check"]), "ropewalk.toml: no mistakes; services: 3\n");
+    assert!(!rope.folder.path().join("data").exists(), "looking opens nothing");
+    rope.does(&["start"]);
+    let ports = ["push", "hub", "ftp"].map(|service| rope.port(service));
+    let [push, hub, ftp] = ports;
+    let mut ids = vec![post(push, "news", "before")];
+    for round in 0..2 {
+        let before = rope.pid();
+        let said = rope.does(&["upgrade"]);
+        assert!(said.contains("goes on"), "{said}");
+        assert_ne!(rope.pid(), before);
+        assert_eq!(ports, ["push", "hub", "ftp"].map(|service| rope.port(service)));
+        ids.push(post(push, "news", &format!("after {round}")));
+    }
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+    let request =
+        format!("GET /channels/news?since=0 HTTP/1.1\r\nHost: 127.0.0.1:{push}\r\nConnection: close\r\n\r\n");
+    let kept: serde_json::Value = serde_json::from_str(exchange(push, &request).text()).unwrap();
+    let texts: Vec<&str> =
+        kept["events"].as_array().unwrap().iter().map(|event| event["data"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["before", "after 0", "after 1"]);
+    assert!(get(hub, "/").text().contains("WebSub"));
+    let mut greeting = String::new();
+    BufReader::new(connect(ftp)).read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    // The logs are put aside, and shown.
+    let said = rope.does(&["rotate"]);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    rope.does(&["upgrade"]);
+    let shown = rope.does(&["logs", "-n", "1"]);
+    assert!(shown.contains("goes on with"), "{shown}");
+    rope.does(&["stop"]);
+}
+
 #[test]
 fn root_is_given_up_once_everything_is_bound() {
     // Only root has something to give up.
