@@ -19,7 +19,7 @@ pub(super) fn run(setup: Setup) -> io::Result<()> {
     let folder = setup.folder.ok_or_else(|| io::Error::other("nginx serves a folder"))?;
     let listener = TcpListener::bind(setup.address)?;
     let address = listener.local_addr()?;
-    let own = std::env::temp_dir().join(format!("ropewalk-bench-nginx-{}", std::process::id()));
+    let own = folder.join(format!(".nginx-{}", std::process::id()));
     std::fs::create_dir_all(&own)?;
     let tls = setup.tls.as_deref().map(secure).unwrap_or_default();
     let kind = if setup.tls.is_some() { " ssl" } else { "" };

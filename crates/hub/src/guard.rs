@@ -8,13 +8,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 
-use ropewalk_net::{
-    ClientEndpoint, ConnectOptions, Factory, Networks, Resolver, Transport, connect_with, literal, resolver,
-};
+use ropewalk_net::{ConnectOptions, Networks, Resolver, literal, resolver};
 use ropewalk_reactor::{Deferred, Failure, Outcome, Reactor, deferred};
-use ropewalk_web::client::Connector;
+use ropewalk_web::client::{Connector, Plain};
 
 /// Which addresses may be contacted: all that are public, and those of a list.
 ///
@@ -90,21 +87,8 @@ impl Guarded {
 }
 
 impl Connector for Guarded {
-    fn connect(
-        &self,
-        reactor: &Reactor,
-        host: &str,
-        port: u16,
-        limit: Duration,
-        protocol: Rc<dyn Factory>,
-    ) -> Deferred<Transport> {
-        let endpoint =
-            ClientEndpoint::Tcp { host: host.to_owned(), port, timeout: limit, bind_address: None };
-        let mut options = ConnectOptions::default();
-        // The agent has deadlines of its own for this.
-        options.transport.write_stall = None;
-        options.resolver = Some(Rc::new(self.clone()));
-        connect_with(reactor, &endpoint, protocol, options)
+    fn options(&self) -> ConnectOptions {
+        ConnectOptions { resolver: Some(Rc::new(self.clone())), ..Plain.options() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_reactor::{Deferred, Failure, Outcome};
 use ropewalk_web::client::{Agent, ClientError};
-use ropewalk_web::{Middleware, Next, Request, middleware};
+use ropewalk_web::{Escaped, Middleware, Next, Request, middleware};
 
 use crate::link::Link;
 
@@ -103,7 +103,7 @@ impl Publisher {
     }
 
     fn elements(&self, topic: &str, write: impl Fn(&str, &str) -> String) -> String {
-        let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        let escape = |text: &str| Escaped(text).to_string();
         let hubs = self.hubs.iter().map(|hub| write("hub", &escape(hub)));
         hubs.chain([write("self", &escape(topic))]).collect()
     }

@@ -32,7 +32,7 @@ use nesting::Below;
 use pattern::Expression;
 pub use redirect::Redirect;
 use reverse::Source;
-pub(crate) use reverse::decoded;
+pub(crate) use reverse::{PATH, decoded};
 pub use reverse::{UrlArgs, UrlError, Urls};
 
 /// What answers requests. A router is one, and so is every function from a request to an answer, through [`handler`].

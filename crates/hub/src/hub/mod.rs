@@ -9,7 +9,6 @@ mod fetch;
 pub(crate) mod lanes;
 mod options;
 mod page;
-mod quota;
 mod rate;
 mod state;
 mod verify;
@@ -20,8 +19,8 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime};
 
 use ropewalk_reactor::{DelayedCall, Failure, LoopingCall, Outcome, Reactor, Task as Running};
-use ropewalk_web::Handler;
 use ropewalk_web::client::{Agent, ClientLimits, Deadlines, PoolLimits, Redirects};
+use ropewalk_web::{Handler, RateLimit};
 
 use crate::guard::Guarded;
 use crate::request::host;
@@ -30,8 +29,10 @@ use cache::Cache;
 use lanes::{Health, LaneLimits, Lanes};
 use options::millis;
 pub use options::{HubOptions, TopicPolicy};
-use quota::Quota;
 use rate::Rate;
+
+/// Sources of wishes whose number is remembered.
+const SOURCES_MAX: usize = 50_000;
 
 /// How often what is over is swept out. Leases are looked at before each delivery anyway.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -67,7 +68,7 @@ pub(crate) struct Inner {
     callbacks: Agent,
     lanes: RefCell<Lanes>,
     cache: Cache,
-    quota: Quota,
+    quota: RateLimit,
     rate: Rate,
     running: RefCell<BTreeMap<u64, Running<()>>>,
     serial: Cell<u64>,
@@ -135,7 +136,7 @@ impl Hub {
             url: RefCell::new(options.url.clone()),
             lanes: RefCell::new(Lanes::new(lanes)),
             cache: Cache::new(&reactor, options.cache_bytes),
-            quota: Quota::new(options.wishes_per_minute, Duration::from_secs(60)),
+            quota: RateLimit::new(options.wishes_per_minute, Duration::from_secs(60)).peers_max(SOURCES_MAX),
             rate: Rate::default(),
             reactor,
             store,

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use ropewalk_web::Response;
+use ropewalk_web::{Escaped, Response};
 use serde_json::Value;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222;\
@@ -26,11 +26,7 @@ fn page(title: &str, body: &str) -> Response {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+    Escaped(text).to_string()
 }
 
 /// For people who come by.

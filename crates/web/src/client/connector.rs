@@ -44,10 +44,15 @@ pub trait Connector: 'static {
     ) -> Deferred<Transport> {
         let endpoint =
             ClientEndpoint::Tcp { host: host.to_owned(), port, timeout: limit, bind_address: None };
+        connect_with(reactor, &endpoint, protocol, self.options())
+    }
+
+    /// What [`Connector::connect`] connects with, unless that is one's own: for another resolver, say.
+    fn options(&self) -> ConnectOptions {
         let mut options = ConnectOptions::default();
         // The agent has deadlines of its own for this.
         options.transport.write_stall = None;
-        connect_with(reactor, &endpoint, protocol, options)
+        options
     }
 
     /// Whether [`Connector::secure`] can do it, so that a URL with `https` is refused before anything is connected.

@@ -3,28 +3,9 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
+use percent_encoding::{CONTROLS, percent_encode, utf8_percent_encode};
 
-/// What stands in a path as it is (RFC 3986 3.3). A backslash does not: browsers take it for a slash.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
+use crate::router::PATH;
 
 /// The one name with a dot that is meant for strangers: RFC 8615.
 const WELL_KNOWN: &[u8] = b".well-known";

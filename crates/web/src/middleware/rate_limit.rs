@@ -77,8 +77,12 @@ impl RateLimit {
         self.peers.borrow().full_at.len()
     }
 
-    /// Takes a token, or says after which time there is one.
-    fn take(&self, peer: IpAddr, now: Time) -> Result<(), Duration> {
+    /// Takes a token for a peer, where it is not a request that is judged; `now` is the reactor's.
+    ///
+    /// # Errors
+    /// There is none: the time after which there is.
+    pub fn take(&self, peer: IpAddr, now: Time) -> Result<(), Duration> {
+        let peer = customer(peer);
         let mut peers = self.peers.borrow_mut();
         let known = peers.full_at.get(&peer).copied();
         let full_at = known.unwrap_or(now).max(now);
@@ -115,7 +119,7 @@ impl RateLimit {
     /// Takes a token for this request's peer, or answers that there is none.
     pub(crate) fn admit(&self, request: &Request) -> Result<(), Response> {
         let Some(peer) = request.client() else { return Ok(()) };
-        self.take(customer(peer), request.reactor().now()).map_err(|wait| {
+        self.take(peer, request.reactor().now()).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let response = Response::error(429, "too many requests; try again later");
             response.header("Retry-After", seconds.to_string())
@@ -170,6 +174,18 @@ mod tests {
         assert_eq!(limit.take(peer, Time::START + second), Err(second));
         assert_eq!(limit.take(peer, Time::START + 60 * second), Ok(()));
         assert_eq!(limit.peers(), 1);
+    }
+
+    #[test]
+    fn sixty_a_minute_and_then_one_a_second() {
+        let limit = RateLimit::new(60, Duration::from_secs(60));
+        let [one, other] = ["2001:db8::1", "2001:db8::2"].map(|text| text.parse().unwrap());
+        for _ in 0..30 {
+            assert_eq!((limit.take(one, Time::START), limit.take(other, Time::START)), (Ok(()), Ok(())));
+        }
+        assert_eq!(limit.take(one, Time::START), Err(Duration::from_secs(1)), "one network, one bucket");
+        assert_eq!(limit.take("192.0.2.1".parse().unwrap(), Time::START), Ok(()));
+        assert_eq!(limit.take(other, Time::START + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]
