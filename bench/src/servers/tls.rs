@@ -54,7 +54,8 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, answer: Rc<Answer>) -> 
     loop {
         let length = stream.read(&mut buffer).await?;
         if length == 0 {
-            return Ok(());
+            // RFC 8446 section 6.1: each side says farewell before it closes.
+            return stream.shutdown().await;
         }
         out.clear();
         answer.respond(&mut carry, &buffer[..length], &mut out);

@@ -289,3 +289,56 @@ fn a_broken_layer_breaks_its_connection_only() {
     assert!(peer.is_ended());
     assert_eq!(port.statistics().connections, 0);
 }
+
+/// Asks below once more than it has to, as TLS does for a record that has not come whole, and tells of each answer.
+struct Asking(Diary);
+
+impl Asking {
+    fn ask(&self, below: &Below, into: &mut [u8]) -> io::Result<usize> {
+        let outcome = below.read(into);
+        let answer = outcome.as_ref().map_or_else(|error| error.kind().to_string(), usize::to_string);
+        let drained = if below.is_drained() { ", drained" } else { "" };
+        self.0.borrow_mut().push(format!("{answer}{drained}"));
+        outcome
+    }
+}
+
+impl Layer for Asking {
+    fn read(&mut self, below: &Below, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.ask(below, into)?;
+        Ok(count + self.ask(below, &mut into[count..]).unwrap_or(0))
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+struct Asked(Diary);
+
+impl Policy for Asked {
+    fn layer(&self, _: &Address) -> Option<Box<dyn Layer>> {
+        Some(Box::new(Asking(Rc::clone(&self.0))))
+    }
+}
+
+#[test]
+fn a_layer_hears_that_there_is_no_more_until_an_event_comes_and_never_misses_the_end() {
+    let (told, lost) = (Diary::default(), Diary::default());
+    let (simulation, _port, peer) = ground(6, apply(Asked(Rc::clone(&told)), echo(&lost)));
+    for bytes in [&b"abc"[..], b"de"] {
+        peer.write(bytes);
+        simulation.advance(10 * MS);
+    }
+    assert_eq!(
+        told.take(),
+        ["3, drained", "operation would block, drained", "2, drained", "operation would block, drained"]
+    );
+    // The end comes with the last bytes, or behind them: it is told once, and a short read must not hide it.
+    peer.write(b"f");
+    peer.shutdown_write();
+    simulation.advance(10 * MS);
+    let heard = told.take();
+    assert!(heard[0].starts_with('1') && heard.contains(&"0".to_owned()), "{heard:?}");
+    assert_eq!(lost.take(), ["ended by the peer"]);
+}

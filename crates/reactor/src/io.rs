@@ -233,6 +233,13 @@ impl Socket {
         }
     }
 
+    /// An event has come for it, and whether any has told of the peer's end: layers that have read all there was may ask again.
+    pub fn heard(&self, end: bool) {
+        if let Socket::Layered(layered) = self {
+            layered.heard(end);
+        }
+    }
+
     /// Gives the layer nearest to the protocol what was read from below it before it was there.
     pub fn add_early(&self, bytes: &[u8]) {
         if let Socket::Layered(layered) = self {

@@ -110,6 +110,8 @@ pub struct TlsLayer {
     reading: bool,
     /// The handshake is done, and who waited for it has not let the bytes go on yet.
     waiting: bool,
+    /// There may be more in the socket than was read when the handshake was done.
+    unread: bool,
     /// The peer has said farewell.
     closed: bool,
     failed: bool,
@@ -172,6 +174,7 @@ impl TlsLayer {
             held,
             reading: false,
             waiting: false,
+            unread: false,
             closed: false,
             failed: false,
             late: None,
@@ -218,9 +221,8 @@ impl TlsLayer {
 
     /// The protocol is in its place: what has come goes on to it.
     pub(super) fn release(&mut self) {
-        if std::mem::take(&mut self.waiting) {
-            // The end may have been told with the event in which the handshake ended.
-            self.again(Readiness::READABLE.and(Readiness::READ_CLOSED));
+        if std::mem::take(&mut self.waiting) && (self.unread || self.closed || !self.plain.is_empty()) {
+            self.again(Readiness::READABLE);
         }
     }
 
@@ -311,10 +313,14 @@ impl TlsLayer {
             *used += count;
             let opening = self.opening.is_some();
             self.work(below, sink, buffer, used)?;
-            if opening && self.waiting || sink.into.len() - sink.filled < READ_BYTES_MIN && !sink.is_empty() {
+            if opening && self.waiting {
+                self.unread = !below.is_drained();
                 return Ok(Drained::No);
             }
-            if count < room && !sink.is_empty() {
+            if sink.into.len() - sink.filled < READ_BYTES_MIN && !sink.is_empty() {
+                return Ok(Drained::No);
+            }
+            if below.is_drained() {
                 return Ok(Drained::Yes);
             }
         }
@@ -402,7 +408,7 @@ impl TlsLayer {
         }
         if self.opening.is_none() && !self.waiting {
             // Whatever else has come is for the one who reads.
-            self.again(Readiness::READABLE.and(Readiness::READ_CLOSED));
+            self.again(Readiness::READABLE);
         }
         Ok(())
     }
@@ -473,6 +479,7 @@ impl Layer for TlsLayer {
         self.check(below)?;
         self.reading = true;
         if self.waiting || into.is_empty() {
+            self.unread = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut sink = Sink { into, filled: 0, rest: Vec::new() };

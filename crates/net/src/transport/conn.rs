@@ -89,6 +89,8 @@ mod flag {
     pub(super) const HALTED: u32 = 1 << 25;
     /// A record of it was made: nothing is read, sent or called.
     pub(super) const FROZEN: u32 = 1 << 26;
+    /// The peer's end was told, or may have been: a layer must not take a short read for all there is.
+    pub(super) const ENDS: u32 = 1 << 27;
 }
 
 /// What connections of one listener or one connecting have in common.
@@ -459,6 +461,12 @@ impl Source for Conn {
             // A file has waited for this turn.
             self.clear(flag::PENDING);
             return self.flush();
+        }
+        if readiness.has(TO_THE_END) {
+            self.set(flag::ENDS);
+        }
+        if self.has(flag::LAYERED) {
+            self.with_socket(|socket| socket.heard(self.has(flag::ENDS)));
         }
         if readiness.is_writable() && self.has(flag::BLOCKED) {
             self.clear(flag::BLOCKED);

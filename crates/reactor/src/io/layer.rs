@@ -64,6 +64,10 @@ pub struct Below {
     early: RefCell<Vec<u8>>,
     /// Written before the layer was there.
     clear: RefCell<Vec<u8>>,
+    /// A read has found less than there was room for, and no event has come since: the socket need not be asked.
+    drained: Cell<bool>,
+    /// The peer's end was told, which is done once: a short read says nothing from then on, for it may come behind.
+    ends: Cell<bool>,
 }
 
 impl Below {
@@ -71,7 +75,7 @@ impl Below {
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         let mut early = self.early.borrow_mut();
         if early.is_empty() {
-            return self.socket.read(into);
+            return self.read_socket(into);
         }
         let count = early.len().min(into.len());
         into[..count].copy_from_slice(&early[..count]);
@@ -80,13 +84,35 @@ impl Below {
             *early = Vec::new();
             // A short read says that there is nothing more; the socket has not been asked.
             if count < into.len() {
-                return match self.socket.read(&mut into[count..]) {
+                return match self.read_socket(&mut into[count..]) {
                     Ok(more) => Ok(count + more),
                     Err(_) => Ok(count),
                 };
             }
         }
         Ok(count)
+    }
+
+    /// Reads, unless that is known to find nothing: a system call less for a layer that asks until there is no more.
+    fn read_socket(&self, into: &mut [u8]) -> io::Result<usize> {
+        if self.drained.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let outcome = self.socket.read(into);
+        let is_short = match &outcome {
+            Ok(count) => (1..into.len()).contains(count),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        // Another layer may have more than it gave.
+        let is_socket = !matches!(self.socket, Socket::Layered(_));
+        self.drained.set(is_short && is_socket && !self.ends.get());
+        outcome
+    }
+
+    /// Whether a read would find nothing: only an event can change that. False where it is not known.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drained.get() && self.early.borrow().is_empty()
     }
 
     /// Writes to the socket, once what was written before the layer has left.
@@ -122,13 +148,20 @@ impl Layered {
     /// Puts a layer on a socket. `early` was read from the socket and is for the layer; `clear` is to leave ahead of it.
     #[must_use]
     pub fn new(socket: Socket, layer: Box<dyn Layer>, early: Vec<u8>, clear: Vec<u8>) -> Layered {
-        let below = Below { socket, early: RefCell::new(early), clear: RefCell::new(clear) };
+        let (early, clear) = (RefCell::new(early), RefCell::new(clear));
+        let below = Below { socket, early, clear, drained: Cell::new(false), ends: Cell::new(false) };
         Layered { below, layer: RefCell::new(layer), ended: Cell::new(false) }
     }
 
     /// More that was read before the layer was there.
     pub(super) fn add_early(&self, bytes: &[u8]) {
         self.below.early.borrow_mut().extend_from_slice(bytes);
+    }
+
+    pub(super) fn heard(&self, end: bool) {
+        self.below.drained.set(false);
+        self.below.ends.set(self.below.ends.get() || end);
+        self.below.socket.heard(end);
     }
 
     pub(super) fn below(&self) -> &Socket {

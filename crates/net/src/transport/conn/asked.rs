@@ -87,7 +87,9 @@ impl Conn {
             self.set(flag::EARLY);
         }
         let read_more = more || !early.is_empty();
-        self.socket.set(Some(Socket::Layered(Box::new(Layered::new(socket, layer, early, clear)))));
+        let socket = Socket::Layered(Box::new(Layered::new(socket, layer, early, clear)));
+        socket.heard(self.has(flag::ENDS));
+        self.socket.set(Some(socket));
         self.set(flag::LAYERED);
         if read_more {
             self.set(flag::UNSEEN);
