@@ -11,7 +11,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::client;
-use crate::servers::raw::{PIECE, PIECE_BYTES};
+use crate::servers::raw::{PIECE, PIECE_BYTES, hold_queue};
 
 /// Bytes of one echo.
 pub(crate) const ECHO_BYTES: usize = 64;
@@ -44,6 +44,7 @@ impl Traffic {
         for number in 0..count {
             let stream = client::open(address, number)?;
             stream.set_nonblocking(true)?;
+            hold_queue(&stream)?;
             let both = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut SourceFd(&stream.as_raw_fd()), Token(peers.len()), both)?;
             peers.push(Peer { stream, ready: true, echoed: 0 });

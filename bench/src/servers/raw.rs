@@ -5,10 +5,31 @@ pub(super) mod mio;
 pub(super) mod ropewalk;
 pub(super) mod tokio;
 
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+
 use clap::ValueEnum;
+
+use super::Setup;
 
 /// What one read takes and one write gives: the loop's buffer of this project.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
+
+/// What may wait to be read on each connection of a stream, on either side. Left to itself the system lets it grow with how late a reader
+/// is, up to megabytes; then bytes are copied from memory or from a cache as it happens, and that is most of what is measured.
+const WAITING_BYTES_MAX: usize = 256 * 1024;
+
+/// Holds what waits on this socket, or on those that it accepts, to what is the same for everybody.
+pub(crate) fn hold_queue(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_recv_buffer_size(socket, WAITING_BYTES_MAX)?)
+}
+
+fn listen(setup: &Setup) -> io::Result<TcpListener> {
+    let listener = setup.listen()?;
+    hold_queue(&listener)?;
+    Ok(listener)
+}
 
 /// What is given: the same memory for everybody, so that caches do not count whose it is.
 pub(crate) static PIECE: [u8; PIECE_BYTES] = [b'.'; PIECE_BYTES];

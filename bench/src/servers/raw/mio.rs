@@ -37,7 +37,7 @@ struct Loop {
 /// Serves until it is killed.
 pub(in crate::servers) fn run(setup: Setup) -> io::Result<()> {
     let poll = Poll::new()?;
-    let mut listener = TcpListener::from_std(setup.listen()?);
+    let mut listener = TcpListener::from_std(super::listen(&setup)?);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let buffer = vec![0; PIECE_BYTES];
     let mut server = Loop { way: setup.way, poll, listener, connections: Vec::new(), buffer };

@@ -5,13 +5,13 @@ use std::io;
 use std::rc::Rc;
 
 use ropewalk_net::{
-    Address, Factory, Lost, Producer, Protocol, ServerEndpoint, Stream, StreamError, Transport, listen,
+    Factory, Lost, Producer, Protocol, ServerOptions, Stream, StreamError, Transport, adopt_listener,
     stream_factory,
 };
 use ropewalk_reactor::Reactor;
 
 use super::{PIECE, PIECE_BYTES, Way};
-use crate::servers::{Setup, announce};
+use crate::servers::Setup;
 
 /// Serves with protocols until it is killed.
 pub(in crate::servers) fn run(setup: Setup) -> io::Result<()> {
@@ -33,12 +33,8 @@ pub(in crate::servers) fn run_streams(setup: Setup) -> io::Result<()> {
 
 fn serve(setup: &Setup, factory: impl Factory) -> io::Result<()> {
     let reactor = Reactor::new()?;
-    let endpoint = format!("tcp:{}:interface={}", setup.address.port(), setup.address.ip());
-    let endpoint: ServerEndpoint = endpoint.parse().map_err(io::Error::other)?;
-    let port = listen(&reactor, &endpoint, factory)?;
-    if let Address::Inet(address) = port.address() {
-        announce(*address)?;
-    }
+    let listener = super::listen(setup)?;
+    let _port = adopt_listener(&reactor, listener.into(), Rc::new(factory), ServerOptions::default())?;
     reactor.run()
 }
 

@@ -12,7 +12,7 @@ use crate::servers::tokio::runtime;
 /// Serves until it is killed.
 pub(in crate::servers) fn run(setup: Setup) -> io::Result<()> {
     runtime()?.block_on(async move {
-        let listener = TcpListener::from_std(setup.listen()?)?;
+        let listener = TcpListener::from_std(super::listen(&setup)?)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
