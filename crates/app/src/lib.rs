@@ -34,6 +34,7 @@
 //! one serves on.
 #![forbid(unsafe_code)]
 
+mod activity;
 mod application;
 mod clock;
 mod config;
@@ -53,6 +54,7 @@ mod tls;
 mod tree;
 mod workers;
 
+pub use activity::Activity;
 pub use application::{App, OpenDatabase, Place, Ready, Store};
 pub use clock::Clock;
 pub use config::{ConfigError, Configuration, Kind, Mistake, Planned, example};

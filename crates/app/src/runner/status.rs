@@ -14,6 +14,8 @@ use crate::tree::{Node, Standing};
 
 /// How long a loop may take to say how it is; one that is held up is told of as such.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// Activities of a service that people are shown; more would push everything else off the screen.
+const ACTIVITIES_SHOWN: usize = 20;
 
 /// Everything, as JSON.
 pub(crate) async fn status(running: &Rc<Running>) -> Value {
@@ -55,6 +57,9 @@ fn of_service(node: &Rc<Node>, reactor: &Reactor) -> Value {
         _ => None,
     };
     let listening: Vec<String> = node.bound.borrow().iter().map(|at| at.endpoint.to_string()).collect();
+    let mut activities = service.activities();
+    activities.extend(node.shows.borrow().iter().flat_map(|show| show()));
+    let activities: Vec<Value> = activities.iter().map(|activity| activity.to_json(&node.name())).collect();
     let accepted: u64 = service.ports().iter().map(|port| port.statistics().accepted).sum();
     json!({
         "name": node.name(),
@@ -66,6 +71,7 @@ fn of_service(node: &Rc<Node>, reactor: &Reactor) -> Value {
         "listening": listening,
         "connections": service.busy(),
         "accepted": accepted,
+        "activities": activities,
     })
 }
 
@@ -156,6 +162,7 @@ pub(crate) fn for_people(status: &Value) -> String {
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
+        tell_activities(&mut text, service);
     }
     for each in status["loops"].as_array().into_iter().flatten() {
         if each["held_up"] == true {
@@ -178,6 +185,22 @@ pub(crate) fn for_people(status: &Value) -> String {
         let _ = writeln!(text, "  state: {file}, saved {} times", status["saved_state"]["saves"]);
     }
     text
+}
+
+/// What goes on in a service, those that can be ended with the name by which `end` knows them.
+fn tell_activities(text: &mut String, service: &Value) {
+    let activities = service["activities"].as_array().map_or(&[][..], Vec::as_slice);
+    let shown = &activities[..activities.len().min(ACTIVITIES_SHOWN)];
+    let id = |activity: &Value| activity["id"].as_str().unwrap_or_default().to_owned();
+    let width = shown.iter().map(|activity| id(activity).chars().count()).max().unwrap_or(0);
+    for activity in shown {
+        let name = id(activity);
+        let gap = if width > 0 { "  " } else { "" };
+        let _ = writeln!(text, "    {name:width$}{gap}{}", activity["line"].as_str().unwrap_or_default());
+    }
+    if activities.len() > shown.len() {
+        let _ = writeln!(text, "    and {} more, which --json shows", activities.len() - shown.len());
+    }
 }
 
 /// A time as people say it.

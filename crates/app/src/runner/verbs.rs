@@ -51,6 +51,11 @@ pub enum Verb<A: Args> {
         #[arg(long)]
         json: bool,
     },
+    /// End something that goes on in a service: a transfer, a session; the others are not touched
+    End {
+        /// By the name that status shows, such as ftp:t7
+        name: String,
+    },
     /// Read configuration and certificates again
     Reload,
     /// Go on with a new process of the program as it is on disk now, and keep the connections
@@ -158,6 +163,7 @@ fn speak<A: Args>(name: &str, command: &clap::Command, verb: &Verb<A>, rundir: &
         },
         Verb::Stop { timeout } => asking.stop(*timeout),
         Verb::Status { json } => asking.status(*json),
+        Verb::End { name } => asking.tell(&json!({ "command": "end", "name": name }), said_end),
         Verb::Reload => asking.tell(&json!({ "command": "reload" }), said_reload),
         Verb::Upgrade { patience } => {
             let request = json!({ "command": "upgrade", "patience": patience.as_secs_f64() });
@@ -173,6 +179,10 @@ fn speak<A: Args>(name: &str, command: &clap::Command, verb: &Verb<A>, rundir: &
             ExitCode::SUCCESS
         }
     }
+}
+
+fn said_end(done: &Value) -> String {
+    format!("{} is ended\n", done["ended"].as_str().unwrap_or_default())
 }
 
 fn said_reload(done: &Value) -> String {

@@ -27,15 +27,15 @@ pub fn behave(address: SocketAddr, shared: &Shared) -> u64 {
         let content: Vec<u8> = (0..20_000u64).map(|at| (at * (rounds + 3) % 251) as u8).collect();
         let mut data = client.passive();
         client.expect(&format!("STOR {PLACE}"), "1");
-        data.write_all(&content).unwrap();
+        let written = data.write_all(&content);
         drop(data);
-        assert!(client.reply().starts_with("226"));
+        client.hears("226", &format!("{written:?}"));
         client.expect(&format!("SIZE {PLACE}"), "213 20000");
         let mut data = client.passive();
         client.expect(&format!("RETR {PLACE}"), "1");
         let mut back = Vec::new();
-        data.read_to_end(&mut back).unwrap();
-        assert!(client.reply().starts_with("226"));
+        let read = data.read_to_end(&mut back);
+        client.hears("226", &format!("{read:?}"));
         assert_eq!(back, content, "what was put is what is got");
         client.expect("QUIT", "221");
         rounds += 1;
@@ -65,6 +65,12 @@ impl Client {
                 return line;
             }
         }
+    }
+
+    #[track_caller]
+    fn hears(&mut self, begin: &str, what: &str) {
+        let reply = self.reply();
+        assert!(reply.starts_with(begin), "{what}: {reply:?}");
     }
 
     #[track_caller]
