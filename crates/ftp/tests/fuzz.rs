@@ -7,6 +7,7 @@
 //! ROPEWALK_FUZZ_SECONDS=600 ROPEWALK_FUZZ_SEED=7 cargo test -p ropewalk-ftp --test fuzz -- --ignored --nocapture
 //! ```
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+#![allow(clippy::print_stdout, reason = "the figures are what one runs it for")]
 
 mod common;
 mod siege;

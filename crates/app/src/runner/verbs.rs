@@ -13,7 +13,7 @@ use super::asking::Asking;
 use super::{Origin, Rundir, daemon, systemd};
 use crate::application::App;
 use crate::config::{Configuration, reload_of};
-use crate::life::{EXIT_USAGE, Reload, live};
+use crate::life::{EXIT_USAGE, Outputs, Reload, live};
 use crate::output::complain;
 use crate::service::StartError;
 use crate::settings::Settings;
@@ -132,7 +132,8 @@ fn drive_with<A: Args>(
         if !matches!(verb, Verb::Run(_)) {
             settings.rundir.get_or_insert_with(here);
         }
-        return live(name, settings, build, reload);
+        let attended = matches!(verb, Verb::Run(_));
+        return live(name, settings, build, reload, if attended { Outputs::Left } else { Outputs::Logged });
     }
     let folder = settings.rundir.clone().unwrap_or_else(here);
     let rundir = match Rundir::new(&folder, name) {

@@ -210,7 +210,7 @@ impl Session<'_> {
 
     /// Any command with any argument.
     fn line(&mut self) -> std::io::Result<()> {
-        let verb = self.of.pick(&Verb::ALL);
+        let verb = self.of.pick(Verb::ALL);
         // Leaving is a matter of its own, and of TLS there is no more than its beginning here.
         let name = match verb {
             Verb::Quit => "NOOP",

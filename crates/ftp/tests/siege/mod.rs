@@ -190,8 +190,8 @@ fn options() -> FtpOptions {
         failure_delay: Duration::from_millis(10),
         login: Duration::from_secs(2),
         idle: Duration::from_secs(5),
-        data_connect: Duration::from_secs(1),
-        // On a machine that does other things as well, a client who behaves may have to wait for its turn.
+        // On a machine that does other things as well, a client who behaves may have to wait for its turn among so many.
+        data_connect: Duration::from_secs(10),
         stall: Duration::from_secs(15),
         ..FtpLimits::default()
     };
