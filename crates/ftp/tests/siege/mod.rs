@@ -51,6 +51,8 @@ pub struct Figures {
     pub uploads_left: Vec<String>,
     pub resident_bytes_before: u64,
     pub resident_bytes_max: u64,
+    /// Ten times during the siege: whether it grows and grows.
+    pub resident_bytes_along: Vec<u64>,
     pub resident_bytes_after: u64,
 }
 
@@ -110,6 +112,7 @@ pub fn besiege(siege: &Siege) -> Figures {
         uploads_left: names_below(&tree.root(), ".ropewalk-upload-"),
         resident_bytes_before,
         resident_bytes_max: served.resident_bytes_max,
+        resident_bytes_along: served.resident_bytes_along,
         resident_bytes_after: resident_bytes(),
     }
 }
@@ -125,6 +128,7 @@ fn attack(address: SocketAddr, seed: u64, number: u64, shared: &Arc<Shared>) -> 
 struct Served {
     statistics: FtpStatistics,
     resident_bytes_max: u64,
+    resident_bytes_along: Vec<u64>,
     ended: u64,
 }
 
@@ -145,6 +149,9 @@ fn serve(
     let ended = Arc::clone(shared);
     reactor.call_later(time, move || ended.over.store(true, Ordering::SeqCst));
     let watch = Rc::new(Watch::default());
+    let along = Rc::clone(&watch);
+    let sample = LoopingCall::new(&reactor, move |_| along.samples.borrow_mut().push(resident_bytes()));
+    sample.start(time / 10, false);
     let looping = {
         let (watch, reactor, server, shared) =
             (Rc::clone(&watch), reactor.clone(), server.clone(), Arc::clone(shared));
@@ -156,10 +163,12 @@ fn serve(
     looping.start(LOOK, false);
     reactor.run().unwrap();
     looping.stop();
+    sample.stop();
     assert!(server.transfers().is_empty() && server.sessions().list().is_empty());
     Served {
         statistics: server.statistics(),
         resident_bytes_max: watch.resident.get(),
+        resident_bytes_along: watch.samples.take(),
         ended: watch.ended.get(),
     }
 }
@@ -203,6 +212,7 @@ fn options() -> FtpOptions {
 #[derive(Default)]
 struct Watch {
     resident: std::cell::Cell<u64>,
+    samples: std::cell::RefCell<Vec<u64>>,
     ended: std::cell::Cell<u64>,
     /// Looks since the attack was over.
     late: std::cell::Cell<u32>,
