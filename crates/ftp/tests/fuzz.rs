@@ -41,7 +41,13 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn fuzz_for_a_moment() {
-    run(&Siege { seed: 1, time: Duration::from_secs(2), clients: 60, resident_bytes_max: 300 << 20 });
+    run(&Siege {
+        seed: 1,
+        time: Duration::from_secs(2),
+        clients: 60,
+        data_connect: Duration::from_secs(4),
+        resident_bytes_max: 300 << 20,
+    });
 }
 
 #[test]
@@ -51,6 +57,7 @@ fn fuzz_sessions() {
         seed: number("ROPEWALK_FUZZ_SEED", 1),
         time: Duration::from_secs(number("ROPEWALK_FUZZ_SECONDS", 10)),
         clients: number("ROPEWALK_FUZZ_CLIENTS", 500) as usize,
+        data_connect: Duration::from_secs(10),
         resident_bytes_max: 600 << 20,
     });
 }

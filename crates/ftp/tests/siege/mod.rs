@@ -24,11 +24,14 @@ use self::tree::{Tree, names_below};
 use crate::common::Users;
 
 /// What is done, and how much of it.
+#[derive(Clone)]
 pub struct Siege {
     pub seed: u64,
     pub time: Duration,
     /// Sessions at once.
     pub clients: usize,
+    /// How long a data connection may take: also how long a session that waits for one outlives its client.
+    pub data_connect: Duration,
     /// What the process may have in memory at most, clients and all.
     pub resident_bytes_max: u64,
 }
@@ -84,15 +87,15 @@ pub fn besiege(siege: &Siege) -> Figures {
     let panics = PANICS.load(Ordering::SeqCst);
     let shared = Arc::new(Shared::default());
     let (tell, told) = channel();
-    let (root, seed, time, serving) = (tree.root(), siege.seed, siege.time, Arc::clone(&shared));
-    let server = thread::spawn(move || serve(&root, seed, time, &serving, &tell));
+    let (root, there, serving) = (tree.root(), siege.clone(), Arc::clone(&shared));
+    let server = thread::spawn(move || serve(&root, &there, &serving, &tell));
     let address = told.recv_timeout(AFTERMATH).expect("it listens");
     let proper = {
         let shared = Arc::clone(&shared);
         thread::spawn(move || proper::behave(address, &shared))
     };
     let attackers: Vec<_> =
-        (0..siege.clients as u64).map(|number| attack(address, seed, number, &shared)).collect();
+        (0..siege.clients as u64).map(|number| attack(address, siege.seed, number, &shared)).collect();
     for attacker in attackers {
         // A panic of a client was counted, and said by itself.
         let _ = attacker.join();
@@ -133,16 +136,11 @@ struct Served {
 }
 
 /// The server, from its beginning until the last session is gone.
-fn serve(
-    root: &std::path::Path,
-    seed: u64,
-    time: Duration,
-    shared: &Arc<Shared>,
-    tell: &Sender<SocketAddr>,
-) -> Served {
+fn serve(root: &std::path::Path, siege: &Siege, shared: &Arc<Shared>, tell: &Sender<SocketAddr>) -> Served {
+    let (seed, time) = (siege.seed, siege.time);
     let reactor = Reactor::new().unwrap();
     let storage = LocalStorage::new(root).unwrap();
-    let server = FtpServer::new(Crowd(Users(Arc::new(storage))), options());
+    let server = FtpServer::new(Crowd(Users(Arc::new(storage))), options(siege));
     let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse().unwrap(), server.clone()).unwrap();
     let Address::Inet(address) = *port.address() else { unreachable!("it was asked for TCP") };
     tell.send(address).unwrap();
@@ -190,7 +188,7 @@ impl Accounts for Crowd {
     }
 }
 
-fn options() -> FtpOptions {
+fn options(siege: &Siege) -> FtpOptions {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let identity = Identity::text(made.cert.pem(), made.signing_key.serialize_pem());
     let limits = FtpLimits {
@@ -199,8 +197,8 @@ fn options() -> FtpOptions {
         failure_delay: Duration::from_millis(10),
         login: Duration::from_secs(2),
         idle: Duration::from_secs(5),
+        data_connect: siege.data_connect,
         // On a machine that does other things as well, a client who behaves may have to wait for its turn among so many.
-        data_connect: Duration::from_secs(10),
         stall: Duration::from_secs(15),
         ..FtpLimits::default()
     };
