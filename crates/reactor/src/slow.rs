@@ -70,6 +70,11 @@ impl Ledger {
         entry.last = now;
     }
 
+    /// Everything, as it is at this moment.
+    pub(crate) fn now(&self) -> Vec<SlowCallback> {
+        self.list(Instant::now())
+    }
+
     fn list(&self, now: Instant) -> Vec<SlowCallback> {
         let entries = self.lock();
         let listed = entries.iter().map(|(name, entry)| SlowCallback {
@@ -100,7 +105,7 @@ impl Reactor {
     /// ```
     #[must_use]
     pub fn slow_callbacks(&self) -> Vec<SlowCallback> {
-        self.0.pulse.slow.list(Instant::now())
+        self.0.pulse.slow.now()
     }
 }
 

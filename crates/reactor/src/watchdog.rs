@@ -55,6 +55,11 @@ impl Pulse {
         self.word.store(ASLEEP, Ordering::Relaxed);
     }
 
+    /// What runs at this moment.
+    pub(crate) fn running(&self) -> Option<Name> {
+        name_of(self.word.load(Ordering::Relaxed))
+    }
+
     /// Callbacks that held the loop too long.
     pub(crate) fn blocked(&self) -> u64 {
         self.blocked.load(Ordering::Relaxed)

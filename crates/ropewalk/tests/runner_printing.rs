@@ -6,6 +6,8 @@
 
 mod support;
 
+use std::io::Write;
+use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
 use ropewalk::Reactor;
@@ -37,6 +39,10 @@ fn build(app: &mut App) -> Result<(), StartError> {
                 .get("/hold", move |_| hold(&handle)),
         ))
     });
+    let home = std::thread::current().id();
+    app.serve_site("spread", "tcp:0:interface=127.0.0.1".parse()?, move || {
+        Ok(Site::new(Router::new().get("/", move |_| hold_elsewhere(home))))
+    });
     place.shows(|| vec![Activity::new("it has something to say").with("words", 5)]);
     Ok(())
 }
@@ -47,6 +53,18 @@ fn hold(reactor: &Reactor) -> &'static str {
         std::thread::yield_now();
     }
     "done"
+}
+
+/// Holds another loop than the home worker's, until it is released.
+fn hold_elsewhere(home: std::thread::ThreadId) -> &'static str {
+    if std::thread::current().id() == home {
+        return "home";
+    }
+    std::fs::write("held", "").unwrap();
+    while !Path::new("release").exists() {
+        std::thread::yield_now();
+    }
+    "released"
 }
 
 /// The program in the background, ended with the test.
@@ -178,15 +196,43 @@ fn who_holds_the_loop_is_named_in_the_status() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
+fn who_holds_a_loop_that_does_not_answer_is_named() {
+    let (talker, _) = Talker::start(&["--workers", "2"]);
+    let status =
+        || -> serde_json::Value { serde_json::from_str(&talker.does(&["status", "--json"])).unwrap() };
+    let services = status()["services"].as_array().unwrap().clone();
+    let spread = services.iter().find(|service| service["name"] == "spread").unwrap();
+    let port: u16 = spread["listening"][0].as_str().unwrap().split(':').nth(1).unwrap().parse().unwrap();
+    // The system chooses the loop: those who come to the home worker are answered.
+    let held = || talker.folder.path().join("held").exists();
+    let mut asking = Vec::new();
+    eventually("the other loop is held", || {
+        if !held() && asking.len() < 100 {
+            let mut client = connect(port);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+            asking.push(client);
+        }
+        held()
+    });
+    let seen = status()["loops"][1].clone();
+    let text = talker.does(&["status"]);
+    talker.folder.write("release", "");
+    assert_eq!((seen["held_up"].as_bool(), seen["held_by"].as_str()), (Some(true), Some("spread")), "{seen}");
+    assert_eq!(seen["slow_callbacks"][0]["name"], "spread", "{seen}");
+    assert!(text.contains("\n  loop 1: does not answer, held up by spread\n    held for "), "{text}");
+    eventually("it answers again", || status()["loops"][1]["turns"].is_u64());
+}
+
 fn main() -> ExitCode {
     if std::env::var_os(AS_PROGRAM).is_some() {
         return ropewalk::main("talker", build);
     }
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
         ("what_a_daemon_prints_is_in_its_log", what_a_daemon_prints_is_in_its_log),
         ("it_goes_on_through_rotations_and_upgrades", it_goes_on_through_rotations_and_upgrades),
         ("without_a_log_file_all_of_it_stands_in_one_file", without_a_log_file_all_of_it_stands_in_one_file),
         ("who_holds_the_loop_is_named_in_the_status", who_holds_the_loop_is_named_in_the_status),
+        ("who_holds_a_loop_that_does_not_answer_is_named", who_holds_a_loop_that_does_not_answer_is_named),
     ];
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for (name, test) in tests {

@@ -81,14 +81,26 @@ fn of_service(node: &Rc<Node>, reactor: &Reactor) -> Value {
 
 /// Another loop is asked from a thread of the pool: this one does not wait for it.
 async fn of_worker(reactor: &Reactor, worker: usize, remote: Remote, uptime: Duration) -> Value {
+    let seen = remote.clone();
     let ask = move || {
         let asked = Instant::now();
         remote.blocking_call_from_thread(move |reactor| (LoopState::of(reactor), asked.elapsed()))
     };
     match reactor.with_timeout(ANSWER_WITHIN, reactor.defer_to_thread(ask)).await {
         Ok(Ok(Ok((state, lag)))) => loop_figures(worker, &state, uptime, lag),
-        _ => json!({ "worker": worker, "held_up": true, "lag_ms": ANSWER_WITHIN.as_millis() as u64 }),
+        _ => held_up(worker, &seen),
     }
+}
+
+/// One that does not answer is looked at from here: who holds it is what one wants to know.
+fn held_up(worker: usize, remote: &Remote) -> Value {
+    json!({
+        "worker": worker,
+        "held_up": true,
+        "held_by": remote.running_callback().map(|name| name.to_string()),
+        "lag_ms": ANSWER_WITHIN.as_millis() as u64,
+        "slow_callbacks": remote.slow_callbacks().iter().take(SLOW_SHOWN).map(of_slow).collect::<Vec<_>>(),
+    })
 }
 
 /// What this thread has computed so far.
@@ -190,10 +202,6 @@ pub(crate) fn for_people(status: &Value) -> String {
         tell_activities(&mut text, service);
     }
     for each in status["loops"].as_array().into_iter().flatten() {
-        if each["held_up"] == true {
-            let _ = writeln!(text, "  loop {}: held up, it does not answer", each["worker"]);
-            continue;
-        }
         tell_loop(&mut text, each);
     }
     if let Some(file) = status["saved_state"]["file"].as_str() {
@@ -202,9 +210,18 @@ pub(crate) fn for_people(status: &Value) -> String {
     text
 }
 
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or(0.0)
+}
+
 /// A loop, and below it who has held it up.
 fn tell_loop(text: &mut String, each: &Value) {
-    let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or(0.0);
+    if each["held_up"] == true {
+        let begin = format!("  loop {}: does not answer, held up by", each["worker"]);
+        let by = each["held_by"].as_str().unwrap_or("what has no name");
+        let _ = writeln!(text, "{begin} {}", end_of(by, COLUMNS.saturating_sub(begin.len() + 1)));
+        return tell_slow(text, each);
+    }
     let _ = writeln!(
         text,
         "  loop {}: {} turns, busy {:.1} %, longest turn {:.1} ms, lag {:.1} ms,\n    blocked {} times, {} timers",
@@ -216,6 +233,10 @@ fn tell_loop(text: &mut String, each: &Value) {
         each["blocked"],
         each["timers"],
     );
+    tell_slow(text, each);
+}
+
+fn tell_slow(text: &mut String, each: &Value) {
     for slow in each["slow_callbacks"].as_array().into_iter().flatten() {
         let ago = Duration::from_secs(number(slow, "seconds_ago") as u64);
         let begin = format!(
