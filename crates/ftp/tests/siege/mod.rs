@@ -195,11 +195,11 @@ fn options(siege: &Siege) -> FtpOptions {
         sessions_per_peer_max: 1000,
         failures_per_peer_max: u32::MAX,
         failure_delay: Duration::from_millis(10),
-        login: Duration::from_secs(2),
-        idle: Duration::from_secs(5),
-        data_connect: siege.data_connect,
         // On a machine that does other things as well, a client who behaves may have to wait for its turn among so many.
+        login: Duration::from_secs(15),
+        idle: Duration::from_secs(15),
         stall: Duration::from_secs(15),
+        data_connect: siege.data_connect,
         ..FtpLimits::default()
     };
     let tls = TlsServer::new(TlsServerOptions::new(identity)).unwrap();
