@@ -13,6 +13,7 @@ use ropewalk_reactor::Reactor;
 use ropewalk_store::Database;
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
+use crate::activity::Activity;
 use crate::listening::{FactoryService, WebService};
 use crate::logfile::LogWriter;
 use crate::metrics::Sources;
@@ -144,6 +145,12 @@ impl Place {
     /// It starts after this service, or after all of this group, and stops before them.
     pub fn after(self, name: &str) -> Place {
         self.0.after.borrow_mut().push(name.to_owned());
+        self
+    }
+
+    /// What `status` shows of it, beside what it says itself: for one that is made of a site or a factory, and has no more to say.
+    pub fn shows(self, activities: impl Fn() -> Vec<Activity> + 'static) -> Place {
+        *self.0.shows.borrow_mut() = Some(Box::new(activities));
         self
     }
 
@@ -308,13 +315,13 @@ impl App {
         name: &str,
         endpoint: ServerEndpoint,
         make: impl FnOnce(&Reactor) -> Result<Site, StartError> + 'static,
-    ) {
+    ) -> Place {
         let (log, proxies) = (self.log.clone(), self.settings.trusted_proxies.clone());
         let make = move |reactor: &Reactor| -> Result<Rc<dyn Factory>, StartError> {
             Ok(Rc::new(dress(make(reactor)?, log.as_ref(), &proxies)))
         };
         let endpoint = self.endpoint(name, endpoint);
-        self.add(FactoryService::new(name, endpoint, true, Box::new(make)));
+        self.add(FactoryService::new(name, endpoint, true, Box::new(make)))
     }
 
     /// Serves a site on the home worker as it is, with an access observer of its own or none.

@@ -32,8 +32,15 @@
 //! ([`Protocol::freeze`](ropewalk_net::Protocol::freeze), [`Factory::thaw`](ropewalk_net::Factory::thaw)); others come to their end in the old
 //! process. Whoever connects meanwhile waits in the system's queue. Until the new process is ready nothing is given up: if it fails, the old
 //! one serves on.
+//!
+//! # What is printed
+//! Once a program that `start` has put into the background is ready, each line that any part of it prints, or a child of it, becomes an event:
+//! `info` in the namespace `stdout`, `error` in `stderr`. So a `println!` and the message of a panic are in the program's log, which may
+//! rotate. Without a log (`--log none`) they stay where they were printed, `NAME.log` of the run directory. The last words of a process that
+//! is aborted may be lost: who reads them ends with it.
 #![forbid(unsafe_code)]
 
+mod activity;
 mod application;
 mod clock;
 mod config;
@@ -53,6 +60,7 @@ mod tls;
 mod tree;
 mod workers;
 
+pub use activity::Activity;
 pub use application::{App, OpenDatabase, Place, Ready, Store};
 pub use clock::Clock;
 pub use config::{ConfigError, Configuration, Kind, Mistake, Planned, example};

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::pin::Pin;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use ropewalk_net::{Port, ServerEndpoint, ServerOptions, TransportOptions, listen
 use ropewalk_reactor::{LoopingCall, Name, Phase, Reactor, Share, SystemEvent, Time};
 
 use crate::application::App;
+use crate::log::{Redirected, redirect_output};
 use crate::logfile::LogWriter;
 use crate::output::{LogPlace, ProgramLog, complain};
 use crate::runner::{Birth, Handover, Legacy, Lower, PidFile, Rundir, systemd};
@@ -43,6 +44,15 @@ pub(crate) enum Stage {
     Stopping,
 }
 
+/// What becomes of that which parts of the program print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outputs {
+    /// It goes where it is printed: somebody attends the program.
+    Left,
+    /// It goes into the log, once the program is ready: it is a daemon.
+    Logged,
+}
+
 /// A running program.
 pub(crate) struct Running {
     pub(crate) name: String,
@@ -59,6 +69,9 @@ pub(crate) struct Running {
     pub(crate) handed_over: Cell<bool>,
     pub(crate) upgrading: Cell<bool>,
     pub(crate) reloading: Cell<bool>,
+    /// Whether what is printed goes into the log, and that it does.
+    prints: Cell<bool>,
+    redirected: RefCell<Option<Redirected>>,
     failure: RefCell<Option<StartError>>,
 }
 
@@ -72,7 +85,7 @@ pub fn launch(
     settings: Settings,
     build: impl FnOnce(&mut App) -> Result<(), StartError>,
 ) -> ExitCode {
-    live(name, settings, build, None)
+    live(name, settings, build, None, Outputs::Left)
 }
 
 /// [`launch`], with what `reload` does beyond reading certificates.
@@ -81,6 +94,7 @@ pub(crate) fn live(
     settings: Settings,
     build: impl FnOnce(&mut App) -> Result<(), StartError>,
     reload: Option<Reload>,
+    outputs: Outputs,
 ) -> ExitCode {
     let birth = match Birth::take(settings.handover) {
         Ok(birth) => birth,
@@ -108,11 +122,15 @@ pub(crate) fn live(
         Ok(begun) => begun,
         Err(error) => return refused(Some(program_log), &birth, &error),
     };
+    // What has no log has no better place for what is printed.
+    running.prints.set(outputs == Outputs::Logged && program_log.writer().is_some());
     // The log is let go of when the loop has ended: its last lines may take a moment.
     let (reactor, _log) = (running.reactor.clone(), running.app.borrow().log.clone());
     let birth = Rc::new(birth);
     running.enlist(&birth, legacy);
     let outcome = reactor.run();
+    // From here on what is said is said where it was said in the beginning.
+    drop(running.redirected.take());
     if let Some(error) = running.failure.borrow_mut().take() {
         return refused(Some(program_log), &birth, &error);
     }
@@ -180,6 +198,8 @@ fn begin(
         handed_over: Cell::new(successor),
         upgrading: Cell::new(false),
         reloading: Cell::new(false),
+        prints: Cell::new(false),
+        redirected: RefCell::new(None),
         failure: RefCell::new(None),
     });
     Ok((running, legacy))
@@ -291,12 +311,32 @@ impl Running {
             self.announce();
         }
         birth.serves();
+        self.log_what_is_printed();
         systemd::notify(&format!("READY=1\nMAINPID={}\nSTATUS=ready", std::process::id()));
         self.keep_alive();
         if tree.len() == 0 {
             tracing::warn!("there is no service: nothing is served");
         }
         Ok(())
+    }
+
+    /// A daemon is ready, and whoever started it was answered: from now on nobody looks at what it prints.
+    fn log_what_is_printed(&self) {
+        let Some(publisher) = crate::log::publisher().filter(|_| self.prints.get()) else { return };
+        match redirect_output(&publisher) {
+            Ok(redirected) => *self.redirected.borrow_mut() = Some(redirected),
+            Err(error) => tracing::warn!("what is printed does not go into the log: {error}"),
+        }
+    }
+
+    /// Gives the next process the outputs that this one was given: what it prints itself it has to read itself.
+    pub(crate) fn give_outputs(&self, command: &mut Command) {
+        let redirected = self.redirected.borrow();
+        let Some(redirected) = &*redirected else { return };
+        // Without a descriptor left nothing can be handed over anyway; that is said there.
+        if let (Ok(output), Ok(error)) = (redirected.standard_output(), redirected.standard_error()) {
+            command.stdout(output).stderr(error);
+        }
     }
 
     fn write_pid(&self) -> Result<(), StartError> {

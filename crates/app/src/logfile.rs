@@ -18,7 +18,9 @@ mod rotation;
 mod tests;
 mod writer;
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
@@ -149,6 +151,11 @@ pub struct LogStatistics {
     pub waiting_bytes: usize,
 }
 
+/// One of the outputs as it is now, whatever it becomes later: a daemon reads what is printed there, and is not to read its logs.
+pub(crate) fn kept(output: impl AsFd) -> io::Result<File> {
+    Ok(File::from(rustix::io::fcntl_dupfd_cloexec(output, 3)?))
+}
+
 impl LogWriter {
     /// A log at the end of a file, which is made if it is not there. It is put aside when [`rotate`](LogWriter::rotate) says so.
     ///
@@ -183,12 +190,12 @@ impl LogWriter {
         LogWriter::start(writer, clock, day)
     }
 
-    /// A log on standard output.
+    /// A log on standard output, as it is now: it stays there if the descriptor becomes something else.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, or no descriptor.
     pub fn standard_output() -> io::Result<LogWriter> {
-        LogWriter::new(Box::new(io::stdout()), None)
+        LogWriter::new(Box::new(kept(rustix::stdio::stdout())?), None)
     }
 
     /// A log into anything that can be written; the path is what it is called when something is wrong.

@@ -1,7 +1,7 @@
 //! What a program says for itself: its log, begun as the command line says, and the one line of an error. What an event is, and who
 //! observes it, is `log`'s business; files are `logfile`'s.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::log::{
     Event, Format, Level, Levels, Lines, Publisher, TextFormat, has_colours, install, standard_error,
 };
-use crate::logfile::{LogOptions, LogWriter, Rotation};
+use crate::logfile::{LogOptions, LogWriter, Rotation, kept};
 use crate::service::StartError;
 
 /// What the last lines of a log get when the program ends.
@@ -53,25 +53,28 @@ impl ProgramLog {
             false => Format::Text(TextFormat { colour, ..TextFormat::default() }),
         };
         let missing = format.clone();
+        let refused = |error: io::Error| {
+            StartError::new(format!("the log cannot be written: {error}; name another file, or none"))
+        };
+        let error = kept(rustix::stdio::stderr()).map_err(refused)?;
+        let trouble = error.try_clone().map_err(refused)?;
         let options = LogOptions {
             rotation: rotation.clone(),
             // What a program says last, before somebody kills it, is what will be asked for.
             gather: Duration::ZERO,
             notice: Box::new(move |lines| missing.line(&lines_are_missing(lines)).into_bytes()),
             // What a log cannot say of itself is said where somebody may look.
-            trouble: Box::new(|what| complain("log", what)),
+            trouble: Box::new(move |what| {
+                let _ = writeln!(&trouble, "log: {what}");
+            }),
             ..LogOptions::default()
         };
         let writer = match &settings.to {
-            LogPlace::StandardError => {
-                Some(LogWriter::stream(Box::new(std::io::stderr()), "standard error", options))
-            }
+            LogPlace::StandardError => Some(LogWriter::stream(Box::new(error), "standard error", options)),
             LogPlace::File(path) => Some(LogWriter::with(path, options)),
             LogPlace::Off => None,
         };
-        let writer = writer.transpose().map_err(|error| {
-            StartError::new(format!("the log cannot be written: {error}; name another file, or none"))
-        })?;
+        let writer = writer.transpose().map_err(refused)?;
         if !install(&publisher) {
             return Ok(ProgramLog(None));
         }

@@ -144,7 +144,7 @@ struct Cli<A: Args> {
 }
 
 /// The `main` of a program: reads the command line and does what it says. Without a word, and with `run`, it runs until a signal; `start`,
-/// `stop`, `restart`, `status`, `reload`, `upgrade`, `save`, `drain`, `unit` and `completions` are there as well.
+/// `stop`, `restart`, `status`, `end`, `reload`, `upgrade`, `save`, `drain`, `unit` and `completions` are there as well.
 ///
 /// ```no_run
 /// use std::process::ExitCode;

@@ -11,6 +11,8 @@ use ropewalk_net::tls::TlsServer;
 use ropewalk_net::{Opened, Port, ServerEndpoint};
 use ropewalk_reactor::{Failure, Reactor, Share};
 
+use crate::activity::Activity;
+
 /// A part of an application with a beginning and an end. Two methods are a service; the others are for those that have more to say.
 ///
 /// ```
@@ -76,6 +78,17 @@ pub trait Service: 'static {
     /// What is still open, for the grace to wait for.
     fn busy(&self) -> usize {
         0
+    }
+
+    /// What goes on in it at this moment, for `status`: what is most of interest first. It is asked on the home worker, and is not to wait.
+    fn activities(&self) -> Vec<Activity> {
+        Vec::new()
+    }
+
+    /// Ends the activity of this name; answers false if there is none any more, or it cannot be ended now.
+    fn end(&mut self, id: &str) -> bool {
+        let _ = id;
+        false
     }
 
     /// Where it accepts, on the home worker: what halts, and is handed over, when the program is upgraded.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ropewalk_net::Port;
 use ropewalk_reactor::{Failure, Name, Reactor, Time};
 
+use crate::activity::Activity;
 use crate::service::{Bound, Ground, Inherited, Service, StartError};
 
 /// How long a service may take until it is ready.
@@ -71,6 +72,9 @@ impl Default for Restart {
     }
 }
 
+/// What goes on, looked up when somebody asks.
+pub(crate) type Show = Box<dyn Fn() -> Vec<Activity>>;
+
 /// A service and its place.
 pub(crate) struct Node {
     pub(crate) name: RefCell<String>,
@@ -81,6 +85,8 @@ pub(crate) struct Node {
     pub(crate) since: Cell<Time>,
     pub(crate) restarts: Cell<u64>,
     pub(crate) bound: RefCell<Vec<Bound>>,
+    /// What is to be shown beside what the service says itself.
+    pub(crate) shows: RefCell<Option<Show>>,
     /// Whether it has bound, and so has something to stop.
     begun: Cell<bool>,
 }
@@ -202,6 +208,7 @@ impl Tree {
             since: Cell::default(),
             restarts: Cell::new(0),
             bound: RefCell::default(),
+            shows: RefCell::default(),
             begun: Cell::new(false),
         });
         self.0.borrow_mut().push(Rc::clone(&node));

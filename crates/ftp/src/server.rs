@@ -16,6 +16,7 @@ use crate::accounts::Accounts;
 use crate::observe::Observer;
 use crate::options::{FtpOptions, group};
 use crate::session::Session;
+use crate::sessions::Sessions;
 use crate::statistics::{Figures, FtpStatistics};
 use crate::transfers::Transfers;
 
@@ -51,6 +52,7 @@ pub(crate) struct Server {
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) options: FtpOptions,
     pub(crate) transfers: Transfers,
+    pub(crate) sessions: Sessions,
     pub(crate) figures: Figures,
     here: RefCell<Here>,
     logins: OnceCell<ThreadPool>,
@@ -73,6 +75,7 @@ impl FtpServer {
             accounts: Arc::new(accounts),
             options,
             transfers: Transfers::default(),
+            sessions: Sessions::default(),
             figures: Figures::default(),
             here: RefCell::default(),
             logins: OnceCell::new(),
@@ -84,6 +87,12 @@ impl FtpServer {
     pub fn statistics(&self) -> FtpStatistics {
         let sessions = self.0.here.borrow().sessions;
         FtpStatistics { sessions, transfers: self.0.transfers.len(), ..self.0.figures.copy() }
+    }
+
+    /// The sessions that are open now.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.0.sessions.clone()
     }
 
     /// The transfers that run now.

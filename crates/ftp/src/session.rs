@@ -14,6 +14,7 @@ pub(crate) use state::{Login, State, Type};
 
 use self::core::Taken;
 use crate::server::{Seat, Server};
+use crate::sessions::Entered;
 
 /// Telnet options that are refused politely in one session; those beyond are passed over in silence.
 const REFUSALS_MAX: u32 = 16;
@@ -23,6 +24,8 @@ pub(crate) struct Session {
     server: Rc<Server>,
     decoder: CommandDecoder,
     core: Option<Rc<Core>>,
+    /// Its place in the list, from the connection on.
+    entered: Option<Entered>,
     refusals: u32,
     /// Given back when the connection is gone.
     _seat: Seat,
@@ -34,6 +37,7 @@ impl Session {
             server: Rc::clone(server),
             decoder: CommandDecoder::new(server.options.limits.line_bytes_max),
             core: None,
+            entered: None,
             refusals: 0,
             _seat: seat,
         }
@@ -62,6 +66,7 @@ impl Session {
 impl Protocol for Session {
     fn connection_made(&mut self, transport: &Transport) {
         let core = Core::new(&self.server, transport);
+        self.entered = Some(self.server.sessions.begin(&core));
         core.greet();
         self.core = Some(core);
     }
@@ -93,6 +98,7 @@ impl Protocol for Session {
     }
 
     fn connection_lost(&mut self, _transport: &Transport, lost: &Lost) {
+        self.entered = None;
         if let Some(core) = self.core.take() {
             tracing::debug!(peer = %core.peer(), "an FTP session is over: {lost}");
             core.lost();

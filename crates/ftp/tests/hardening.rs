@@ -99,6 +99,27 @@ fn links_to_the_outside_lead_nowhere_for_every_command() {
 }
 
 #[test]
+fn names_that_nobody_is_shown_are_nobodys_to_keep_files_under() {
+    // 1. A client uploads under the name of an unfinished upload, which no list shows. 2. Its files are there, and whoever looks after
+    //    the server never sees them.
+    let folder = Folder::new();
+    fs::write(folder.0.join("root/.ropewalk-upload-7"), "of somebody else").unwrap();
+    let ground = folder.ground();
+    let client = ground.ada();
+    for line in ["STOR .ropewalk-upload-1", "APPE inner/.ropewalk-upload-1", "STOR .ropewalk-upload-1/x"] {
+        assert!(client.store(line, b"x").starts_with("550"), "{line}");
+    }
+    client.expect("MKD .ropewalk-upload-2", "550");
+    client.expect("DELE .ropewalk-upload-7", "550");
+    client.expect("SIZE .ropewalk-upload-7", "550");
+    assert!(client.fetch("RETR .ropewalk-upload-7").1.starts_with("550"));
+    client.expect("RNFR .ropewalk-upload-7", "550");
+    client.expect("RNFR file", "350");
+    client.expect("RNTO .ropewalk-upload-3", "550");
+    assert_eq!(client.fetch_text("NLST"), "file\r\ninner\r\n");
+}
+
+#[test]
 fn a_folder_that_is_swapped_for_a_link_in_the_middle_never_opens_the_outside() {
     let folder = Folder::new();
     let storage = folder.storage();

@@ -114,7 +114,8 @@ impl Reactor {
 
     pub(crate) fn with_driver(driver: Driver) -> Reactor {
         let now = driver.now();
-        let mailbox = Arc::new(Mailbox::new(driver.alarm()));
+        let pulse: Arc<Pulse> = Arc::default();
+        let mailbox = Arc::new(Mailbox::new(driver.alarm(), Arc::clone(&pulse)));
         let reactor = Reactor(Rc::new(Core {
             driver,
             now: Cell::new(now),
@@ -126,7 +127,7 @@ impl Reactor {
             events: RefCell::default(),
             read_buffer: Cell::new(Some(vec![0; READ_BUFFER_BYTES].into_boxed_slice())),
             mailbox,
-            pulse: Arc::default(),
+            pulse,
             beat: Cell::new(0),
             phase: Cell::new(Phase::New),
             ran: Cell::new(false),

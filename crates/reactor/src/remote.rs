@@ -13,7 +13,9 @@ use crate::failure::Outcome;
 use crate::locks;
 use crate::name::Name;
 use crate::reactor::{Core, Reactor, Ready};
+use crate::slow::SlowCallback;
 use crate::task::WakeHandle;
+use crate::watchdog::Pulse;
 
 mod postbox;
 
@@ -31,6 +33,8 @@ pub(crate) struct Mailbox {
     id: u64,
     postbox: Postbox<Mail>,
     alarm: Alarm,
+    /// What runs on the loop, for whoever asks while it does not answer.
+    pulse: Arc<Pulse>,
 }
 
 thread_local! {
@@ -55,9 +59,9 @@ impl Drop for Here {
 }
 
 impl Mailbox {
-    pub(crate) fn new(alarm: Alarm) -> Mailbox {
+    pub(crate) fn new(alarm: Alarm, pulse: Arc<Pulse>) -> Mailbox {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        Mailbox { id: IDS.fetch_add(1, Ordering::Relaxed), postbox: Postbox::new(), alarm }
+        Mailbox { id: IDS.fetch_add(1, Ordering::Relaxed), postbox: Postbox::new(), alarm, pulse }
     }
 
     pub(crate) fn set_home(&self, core: Weak<Core>) {
@@ -182,6 +186,18 @@ impl std::error::Error for BlockingError {}
 impl Remote {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Remote {
         Remote(mailbox)
+    }
+
+    /// The callback that runs on the loop at this moment, if one does. It asks nothing of the loop: also one that is held up is looked at.
+    #[must_use]
+    pub fn running_callback(&self) -> Option<Name> {
+        self.0.pulse.running()
+    }
+
+    /// [`Reactor::slow_callbacks`], without asking the loop.
+    #[must_use]
+    pub fn slow_callbacks(&self) -> Vec<SlowCallback> {
+        self.0.pulse.slow.now()
     }
 
     /// Whether this is the thread of its loop, which is not to wait for itself.

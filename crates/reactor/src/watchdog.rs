@@ -11,6 +11,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::name::Name;
+use crate::slow::Ledger;
 
 /// The loop is asleep.
 const ASLEEP: u64 = 0;
@@ -31,6 +32,8 @@ pub(crate) struct Pulse {
     watcher_sleeps: AtomicBool,
     watcher: Mutex<Option<Thread>>,
     blocked: AtomicU64,
+    /// Who they were.
+    pub(crate) slow: Ledger,
 }
 
 impl Pulse {
@@ -50,6 +53,11 @@ impl Pulse {
     /// The loop goes to sleep.
     pub(crate) fn rest(&self) {
         self.word.store(ASLEEP, Ordering::Relaxed);
+    }
+
+    /// What runs at this moment.
+    pub(crate) fn running(&self) -> Option<Name> {
+        name_of(self.word.load(Ordering::Relaxed))
     }
 
     /// Callbacks that held the loop too long.
@@ -148,10 +156,12 @@ fn watch(pulse: &Pulse, stop: &AtomicBool, threshold: Duration) {
         match look.at(word, start.elapsed()) {
             Verdict::Fine => {}
             Verdict::Holds(name, held) => {
+                pulse.slow.holds(name, held);
                 pulse.blocked.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(callback = %name, held_ms = held.as_millis() as u64, "a callback holds the loop");
             }
             Verdict::LetGo(name, held) => {
+                pulse.slow.let_go(name, held);
                 tracing::warn!(callback = %name, held_ms = held.as_millis() as u64, "the callback has let go of the loop");
             }
         }

@@ -78,6 +78,9 @@ fn the_callback_that_holds_the_loop_is_named_and_counted() {
         inner.note(hold());
         inner.note(before);
         inner.note(holder.statistics().blocked);
+        let slow = &holder.slow_callbacks()[0];
+        assert_eq!((slow.name.to_string().as_str(), slow.times), ("the slow one", 1));
+        assert!(slow.longest >= Duration::from_millis(20) && slow.total == slow.longest, "{slow:?}");
         holder.stop();
     });
     run(&reactor);

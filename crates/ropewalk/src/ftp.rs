@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk_app::{App, Bound, Ground, LogWriter, Service, StartError};
+use ropewalk_app::{Activity, App, Bound, Ground, LogWriter, Service, StartError};
 use ropewalk_ftp::{
-    Accounts, Anonymous, CommonLog, FtpOptions, FtpServer, LocalStorage, Observer, PasswordFile, Xferlog,
+    Accounts, Anonymous, CommonLog, Direction, FtpOptions, FtpServer, LocalStorage, Observer, PasswordFile,
+    RunningSession, RunningTransfer, Xferlog,
 };
 use ropewalk_net::tls::{Identity, TlsServer, TlsServerOptions};
 use ropewalk_net::{Opened, Port, ServerEndpoint, ServerOptions, listen_on};
@@ -22,6 +23,9 @@ use ropewalk_reactor::{LoopingCall, Name, Reactor, Share};
 
 use crate::kinds::local;
 
+/// How the names begin by which they are ended.
+const TRANSFER: char = 't';
+const SESSION: char = 's';
 const FTP_ENDPOINT: &str = "tcp:2121";
 /// How often certificates are looked at; HUP reads them at once.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
@@ -192,6 +196,66 @@ impl Service for FtpService {
     fn has_certificates(&self) -> bool {
         self.tls.is_some()
     }
+
+    /// What is transferred, and behind it who is here.
+    fn activities(&self) -> Vec<Activity> {
+        let transfers = self.server.transfers().list();
+        let sessions = self.server.sessions().list();
+        transfers.iter().map(of_transfer).chain(sessions.iter().map(of_session)).collect()
+    }
+
+    fn end(&mut self, id: &str) -> bool {
+        let number = |kind: char| id.strip_prefix(kind).and_then(|number| number.parse().ok());
+        match (number(TRANSFER), number(SESSION)) {
+            (Some(transfer), _) => self.server.transfers().kill(transfer),
+            (_, Some(session)) => self.server.sessions().end(session),
+            _ => false,
+        }
+    }
+}
+
+fn of_transfer(transfer: &RunningTransfer) -> Activity {
+    let (does, way) = match transfer.direction {
+        Direction::Download => ("gets", "download"),
+        Direction::Upload => ("puts", "upload"),
+    };
+    let path = transfer.path.to_string();
+    let (user, seconds) = (&transfer.user, transfer.running.as_secs());
+    Activity::new(format!("{user} {does} {path}: {} in {seconds} s", amount(transfer.bytes)))
+        .endable(format!("{TRANSFER}{}", transfer.id))
+        .with("kind", way)
+        .with("user", user.as_str())
+        .with("peer", transfer.peer.to_string())
+        .with("path", path)
+        .with("bytes", transfer.bytes)
+        .with("seconds", transfer.running.as_secs_f64())
+}
+
+fn of_session(session: &RunningSession) -> Activity {
+    let user = session.user.as_deref();
+    let (who, peer, seconds) =
+        (user.unwrap_or("nobody yet"), session.peer.to_string(), session.running.as_secs());
+    let tls = if session.secure { " with TLS" } else { "" };
+    Activity::new(format!("{who} from {peer}{tls}, for {seconds} s"))
+        .endable(format!("{SESSION}{}", session.id))
+        .with("kind", "session")
+        .with("user", user)
+        .with("peer", peer)
+        .with("secure", session.secure)
+        .with("seconds", session.running.as_secs_f64())
+}
+
+/// Bytes as people say them.
+fn amount(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} bytes");
+    }
+    let (mut amount, mut unit) = (bytes as f64 / 1000.0, 0);
+    while amount >= 999.95 && unit + 1 < UNITS.len() {
+        (amount, unit) = (amount / 1000.0, unit + 1);
+    }
+    format!("{amount:.1} {}", UNITS[unit])
 }
 
 fn look_after(reactor: &Reactor, tls: &TlsServer) {
@@ -203,4 +267,15 @@ fn look_after(reactor: &Reactor, tls: &TlsServer) {
     };
     // A pool that is full has more important things to do; the next look comes.
     drop(reactor.defer_to_thread(job));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount;
+
+    #[test]
+    fn amounts() {
+        let said = [0, 999, 1000, 1_250_000, 999_949_999, 999_950_000, u64::MAX].map(amount);
+        assert_eq!(said, ["0 bytes", "999 bytes", "1.0 kB", "1.2 MB", "999.9 MB", "1.0 GB", "18446744.1 TB"]);
+    }
 }

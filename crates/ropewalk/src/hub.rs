@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::{Args, Subcommand};
-use ropewalk_app::{App, Bound, Ground, LogWriter, OpenDatabase, Service, StartError};
+use ropewalk_app::{Activity, App, Bound, Ground, LogWriter, OpenDatabase, Service, StartError};
 use ropewalk_hub::store::{MemoryStore, SCHEMA, SqliteStore, Store};
 use ropewalk_hub::{Algorithm, Guard, Hub, HubOptions, TopicPolicy};
 use ropewalk_net::tls::{TlsServer, TlsServerOptions};
@@ -313,6 +313,22 @@ impl Service for HubService {
 
     fn has_certificates(&self) -> bool {
         self.listen.tls().is_some()
+    }
+
+    fn activities(&self) -> Vec<Activity> {
+        let figures = self.running.as_ref().map(|(hub, _)| hub.statistics());
+        let told = figures.map(|figures| {
+            let (waiting, running, given_up) = (figures.waiting, figures.running, figures.given_up);
+            Activity::new(format!(
+                "{running} tasks run, {waiting} wait; {} deliveries, {given_up} given up",
+                figures.delivered
+            ))
+            .with("running", running)
+            .with("waiting", waiting)
+            .with("delivered", figures.delivered)
+            .with("given_up", given_up)
+        });
+        told.into_iter().collect()
     }
 }
 

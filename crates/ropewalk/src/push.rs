@@ -2,12 +2,14 @@
 //!
 //! A kind of service. What the service does is in `web::push`.
 
+use std::cell::OnceCell;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk_app::{App, OpenDatabase, StartError};
+use ropewalk_app::{Activity, App, OpenDatabase, StartError};
 use ropewalk_channel::{Channels, ChannelsOptions, Retention, SqliteJournal};
 use ropewalk_net::ServerEndpoint;
 use ropewalk_reactor::Reactor;
@@ -65,9 +67,13 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
     let admit = tokens.map(Tokens::admit);
     let opened = OpenDatabase::default();
     app.store(opened.clone());
-    app.serve_home("push", listen, move |reactor| {
+    let shown: Rc<OnceCell<Channels>> = Rc::default();
+    let begun = Rc::clone(&shown);
+    let place = app.serve_home("push", listen, move |reactor| {
         // Not before it starts: another process may still have the store.
         let channels = args.channels(reactor, &opened)?;
+        // It is started once.
+        let _ = begun.set(channels.clone());
         // Who has a token may come by any name: no page of a stranger has one.
         let loopback_only = admit.is_none();
         let origins = args.origin.clone();
@@ -75,7 +81,18 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
         let options = PushOptions { loopback_only, admit: admit.clone(), origins, ..PushOptions::default() };
         Ok(Site::new(router(&Push::new(&channels, options)).with(others)))
     });
+    place.shows(move || shown.get().map(of_channels).into_iter().collect());
     Ok(())
+}
+
+fn of_channels(channels: &Channels) -> Activity {
+    let figures = channels.statistics();
+    let (here, kept, waiting) = (figures.channels, figures.kept, figures.waiting);
+    Activity::new(format!("{here} channels in memory, {kept} in the journal; {waiting} events wait for it"))
+        .with("channels", here)
+        .with("kept", kept)
+        .with("bytes", figures.bytes)
+        .with("waiting", waiting)
 }
 
 /// What pages of other origins may send and see; none of them, if no origin is named.

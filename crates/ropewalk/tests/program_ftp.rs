@@ -76,6 +76,68 @@ fn anybody_reads_and_the_end_is_orderly() {
     assert_eq!(fs::read_to_string(log).unwrap(), "", "nothing was transferred");
 }
 
+/// What `ropewalk` says when it is asked; it has to end like this.
+fn asked(words: &[&str], well: bool) -> String {
+    let output = ropewalk(words).output().unwrap();
+    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.success(), well, "{words:?}: {out}{error}");
+    out + &error
+}
+
+#[test]
+fn a_transfer_is_seen_in_the_status_and_ended_from_outside() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("files")).unwrap();
+    let large = fs::File::create(folder.path().join("files/large.bin")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    let run = folder.name("run");
+    let program = Program::start(&["--rundir", &run, "ftp", &folder.name("files"), "--listen", "tcp:0"], 1);
+    let status = || -> serde_json::Value {
+        serde_json::from_str(&asked(&["--rundir", &run, "status", "--json"], true)).unwrap()
+    };
+    assert_eq!(status()["services"][0]["activities"], serde_json::json!([]));
+    // 1. Somebody fetches a large file, and does not read.
+    let mut control = Control::open(program.port("ftp"));
+    control.login("anonymous", "me@");
+    let reply = control.say("EPSV");
+    let port: u16 = reply.split('|').nth(3).unwrap().parse().unwrap();
+    let data = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(control.say("RETR large.bin").starts_with('1'));
+    // 2. It is seen, and moves until the network is full.
+    eventually("the transfer has begun", || {
+        status()["services"][0]["activities"][0]["bytes"].as_u64().is_some_and(|bytes| bytes > 0)
+    });
+    let activities = &status()["services"][0]["activities"];
+    let (transfer, session) = (&activities[0], &activities[1]);
+    assert_eq!((transfer["id"].as_str(), transfer["kind"].as_str()), (Some("ftp:t1"), Some("download")));
+    assert_eq!(
+        (transfer["user"].as_str(), transfer["path"].as_str()),
+        (Some("anonymous"), Some("/large.bin"))
+    );
+    assert_eq!((session["id"].as_str(), session["user"].as_str()), (Some("ftp:s1"), Some("anonymous")));
+    assert_eq!(session["secure"], false);
+    let text = asked(&["--rundir", &run, "status"], true);
+    assert!(text.contains("\n    ftp:t1  anonymous gets /large.bin: "), "{text}");
+    assert!(text.contains("\n    ftp:s1  anonymous from 127.0.0.1:"), "{text}");
+    // 3. It is ended: the client is told, and its session goes on.
+    assert_eq!(asked(&["--rundir", &run, "end", "ftp:t1"], true), "ftp:t1 is ended\n");
+    assert_eq!(control.line(), "426 Transfer broken off by the operator\r\n");
+    drop(data);
+    assert!(control.say("NOOP").starts_with("200"));
+    // 4. So is the session.
+    asked(&["end", "ftp:s1", "--rundir", &run], true);
+    assert_eq!(control.line(), "421 Session ended by the operator\r\n");
+    assert_eq!(control.line(), "", "and that was the last word");
+    // 5. What is not there is said in a line.
+    for (wrong, what) in
+        [("ftp:t1", "any more"), ("ftp:x", "any more"), ("web:t1", "no service"), ("t1", "a name such as")]
+    {
+        let said = asked(&["--rundir", &run, "end", wrong], false);
+        assert!(said.contains(what) && said.lines().count() == 1, "{said}");
+    }
+    assert_eq!(program.stop().code, Some(0));
+}
+
 #[test]
 fn users_of_a_file_with_their_homes() {
     let folder = Folder::new();

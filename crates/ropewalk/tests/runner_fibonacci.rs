@@ -611,6 +611,9 @@ fn a_daemon_lets_go_of_who_started_it() {
     let mut lines = BufReader::new(control).lines().map(Result::unwrap);
     assert!(lines.next().unwrap().contains("it is no JSON"));
     assert!(
-        lines.next().unwrap().contains("there is no command \\\"dance\\\"; there are drain, logs, reload")
+        lines
+            .next()
+            .unwrap()
+            .contains("there is no command \\\"dance\\\"; there are drain, end, logs, reload")
     );
 }

@@ -166,8 +166,23 @@ pub(crate) fn has_colours() -> bool {
 #[must_use]
 pub fn standard_error() -> impl Observer {
     let format = Format::Text(TextFormat { colour: has_colours(), ..TextFormat::default() });
-    Lines::new("standard error", format, |line: &[u8]| {
+    Unprinted(Lines::new("standard error", format, |line: &[u8]| {
         // Where nobody listens there is nobody to tell.
         let _ = std::io::stderr().write_all(line);
-    })
+    }))
+}
+
+/// An observer that prints: it is not told of what was printed, which may be what it has printed itself.
+struct Unprinted<O>(O);
+
+impl<O: Observer> Observer for Unprinted<O> {
+    fn observe(&self, event: &Arc<Event>) {
+        if event.printed.is_none() {
+            self.0.observe(event);
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
 }

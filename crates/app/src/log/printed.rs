@@ -1,5 +1,5 @@
 //! What parts of the program print, as events: standard output and standard error become pipes, which a thread reads. A daemon
-//! calls it, whose outputs lead nowhere; a program whose log goes to standard error must not, it would read itself.
+//! calls it; a log that is to stay on one of the outputs keeps a descriptor of its own from before (`output`).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -31,7 +31,7 @@ pub struct Redirected {
 /// Makes events of what is printed from now on: `info` for standard output, in the namespace `stdout`, and `error` for standard error,
 /// in `stderr`, each line one event and marked [`printed`](Event::printed).
 ///
-/// An observer that prints would never end; so would a [`LogWriter`](crate::LogWriter) on standard output.
+/// An observer that prints would never end, unless it passes over what was printed as [`standard_error`](super::standard_error) does.
 ///
 /// # Errors
 /// The system has no descriptor or thread left.
@@ -58,6 +58,14 @@ impl Redirected {
     /// The system has no descriptor left.
     pub fn standard_error(&self) -> io::Result<File> {
         Ok(File::from(self.error.try_clone()?))
+    }
+
+    /// What standard output was.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn standard_output(&self) -> io::Result<File> {
+        Ok(File::from(self.output.try_clone()?))
     }
 }
 

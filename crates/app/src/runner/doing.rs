@@ -10,6 +10,7 @@ use super::control::Call;
 use super::status::status;
 use super::systemd;
 use super::upgrade::{Patience, upgrade};
+use crate::activity::PARTED;
 use crate::life::{Running, Stage};
 use crate::logfile::LogWriter;
 use crate::output::LogPlace;
@@ -50,6 +51,13 @@ pub(crate) fn register(running: &Rc<Running>) {
         });
     });
     add("save", save);
+    add("end", |running, call| {
+        let name = call.arguments["name"].as_str().unwrap_or_default().to_owned();
+        match end(running, &name) {
+            Ok(()) => call.done(json!({ "ended": name })),
+            Err(error) => call.fail(&error),
+        }
+    });
     add("rotate", |running, call| {
         let app = running.app.borrow();
         app.logs().iter().for_each(LogWriter::rotate);
@@ -72,6 +80,25 @@ pub(crate) fn register(running: &Rc<Running>) {
             call.arguments["patience"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         running.begin_upgrade(seconds.map(Patience).unwrap_or_default(), Some(call));
     });
+}
+
+/// Ends something that goes on in a service.
+fn end(running: &Rc<Running>, name: &str) -> Result<(), String> {
+    let (service, id) = name.rsplit_once(PARTED).ok_or_else(|| {
+        format!(
+            "{name:?} is nothing that can be ended: write a name such as ftp{PARTED}t1, as status shows it"
+        )
+    })?;
+    let nodes = running.app.borrow().tree.nodes();
+    let node = nodes.iter().find(|node| node.name() == service);
+    let node = node.ok_or_else(|| format!("there is no service {service:?}"))?;
+    if !node.service.borrow_mut().end(id) {
+        return Err(format!(
+            "there is no {name} any more, or it cannot be ended now; status says what there is"
+        ));
+    }
+    tracing::info!("{name} was ended by the operator");
+    Ok(())
 }
 
 fn save(running: &Rc<Running>, call: Call) {

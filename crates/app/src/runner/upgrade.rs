@@ -259,6 +259,7 @@ impl New {
         let program = running.origin.program.display();
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let mut command = running.origin.command(Handover::Upgrade);
+        running.give_outputs(&mut command);
         let child = command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).spawn();
         let mut child = child.map_err(|error| format!("{program} cannot be started: {error}"))?;
         let said = DeferredQueue::new(&running.reactor);

@@ -13,7 +13,7 @@ use super::asking::Asking;
 use super::{Origin, Rundir, daemon, systemd};
 use crate::application::App;
 use crate::config::{Configuration, reload_of};
-use crate::life::{EXIT_USAGE, Reload, live};
+use crate::life::{EXIT_USAGE, Outputs, Reload, live};
 use crate::output::complain;
 use crate::service::StartError;
 use crate::settings::Settings;
@@ -50,6 +50,11 @@ pub enum Verb<A: Args> {
         /// As one line of JSON
         #[arg(long)]
         json: bool,
+    },
+    /// End something that goes on in a service: a transfer, a session; the others are not touched
+    End {
+        /// By the name that status shows, such as ftp:t7
+        name: String,
     },
     /// Read configuration and certificates again
     Reload,
@@ -127,7 +132,8 @@ fn drive_with<A: Args>(
         if !matches!(verb, Verb::Run(_)) {
             settings.rundir.get_or_insert_with(here);
         }
-        return live(name, settings, build, reload);
+        let attended = matches!(verb, Verb::Run(_));
+        return live(name, settings, build, reload, if attended { Outputs::Left } else { Outputs::Logged });
     }
     let folder = settings.rundir.clone().unwrap_or_else(here);
     let rundir = match Rundir::new(&folder, name) {
@@ -158,6 +164,7 @@ fn speak<A: Args>(name: &str, command: &clap::Command, verb: &Verb<A>, rundir: &
         },
         Verb::Stop { timeout } => asking.stop(*timeout),
         Verb::Status { json } => asking.status(*json),
+        Verb::End { name } => asking.tell(&json!({ "command": "end", "name": name }), said_end),
         Verb::Reload => asking.tell(&json!({ "command": "reload" }), said_reload),
         Verb::Upgrade { patience } => {
             let request = json!({ "command": "upgrade", "patience": patience.as_secs_f64() });
@@ -173,6 +180,10 @@ fn speak<A: Args>(name: &str, command: &clap::Command, verb: &Verb<A>, rundir: &
             ExitCode::SUCCESS
         }
     }
+}
+
+fn said_end(done: &Value) -> String {
+    format!("{} is ended\n", done["ended"].as_str().unwrap_or_default())
 }
 
 fn said_reload(done: &Value) -> String {

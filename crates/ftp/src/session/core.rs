@@ -268,6 +268,17 @@ impl Core {
         self.say_farewell("Timeout");
     }
 
+    /// Ends the session from outside, whatever it does; answers false if it is ending already.
+    pub(crate) fn end(&self, why: &str) -> bool {
+        if self.transport.is_closing() {
+            return false;
+        }
+        self.waiting.borrow_mut().clear();
+        self.drop_flight();
+        self.say_farewell(why);
+        true
+    }
+
     /// The program stops: a transfer is given its time, everything else ends.
     pub(super) fn stop(&self) {
         if self.flying.get() {

@@ -106,6 +106,7 @@ impl LocalStorage {
     }
 
     fn rename(&self, from: &FtpPath, to: &FtpPath) -> io::Result<()> {
+        visible(to)?;
         let (old_folder, old_name) = self.beneath.parent(from)?;
         let (new_folder, new_name) = self.beneath.parent(to)?;
         Ok(renameat(&old_folder, old_name, &new_folder, new_name)?)
@@ -114,10 +115,12 @@ impl LocalStorage {
 
 impl Storage for LocalStorage {
     fn facts(&self, path: &FtpPath) -> io::Result<Facts> {
+        visible(path)?;
         Ok(facts_of(&fstat(self.handle(path)?)?))
     }
 
     fn list(&self, path: &FtpPath) -> io::Result<Listing> {
+        visible(path)?;
         let folder = self.beneath.open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let mut names = Names(Dir::read_from(&folder)?);
         let mut sorted = names.by_ref().take(SORTED_MAX).collect::<io::Result<Vec<_>>>()?;
@@ -132,6 +135,7 @@ impl Storage for LocalStorage {
     }
 
     fn read(&self, path: &FtpPath) -> io::Result<Source> {
+        visible(path)?;
         // A pipe would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = self.beneath.open(path, flags, Mode::empty())?;
@@ -143,6 +147,7 @@ impl Storage for LocalStorage {
     }
 
     fn write(&self, path: &FtpPath, how: Writing) -> io::Result<Box<dyn Upload>> {
+        visible(path)?;
         match how {
             Writing::Whole => self.create_aside(path, false),
             Writing::New => self.create_aside(path, true),
@@ -152,6 +157,7 @@ impl Storage for LocalStorage {
     }
 
     fn change(&self, path: &FtpPath, change: &Change) -> io::Result<()> {
+        visible(path)?;
         let in_folder = || self.beneath.parent(path);
         match change {
             Change::MakeFolder => {
@@ -197,6 +203,12 @@ impl LocalStorage {
         let target = path.join(&name).ok()?;
         self.facts(&target).ok().map(|facts| (name, facts))
     }
+}
+
+/// Names that are shown to nobody are nobody's to use: a client could otherwise keep files that its host never sees.
+fn visible(path: &FtpPath) -> io::Result<()> {
+    let hidden = path.as_bytes().split(|byte| *byte == b'/').any(|name| name.starts_with(ASIDE));
+    if hidden { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
 }
 
 /// The names in a folder, without those that nobody is to see.

@@ -18,14 +18,14 @@ pub const SEEDS: u64 = 100;
 /// No wait is longer, in virtual time.
 pub const PATIENCE: Duration = Duration::from_secs(1000);
 
-/// `ada` with the password `x` may do everything, `guest` only read; anonymous reads.
+/// `ada` and `proper` with the password `x` may do everything, `guest` only read; anonymous reads.
 pub struct Users(pub Arc<dyn Storage>);
 
 impl Accounts for Users {
     fn login(&self, attempt: &Attempt) -> Option<User> {
         let storage = Arc::clone(&self.0);
         match (attempt.user.as_str(), attempt.password.as_slice()) {
-            ("ada", b"x") => Some(User::new("ada", storage, Permissions::ALL)),
+            (name @ ("ada" | "proper"), b"x") => Some(User::new(name, storage, Permissions::ALL)),
             ("guest", b"x") => Some(User::new("guest", storage, Permissions::READ_ONLY)),
             ("blind", b"x") => Some(User::new("blind", storage, "w".parse().unwrap())),
             ("single", b"x") => {
