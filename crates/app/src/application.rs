@@ -137,6 +137,18 @@ impl Store for OpenDatabase {
     }
 }
 
+/// A service that was added before, for another one that has to know where it listens.
+#[derive(Clone)]
+pub struct Neighbour(Rc<Node>);
+
+impl Neighbour {
+    /// The address for people and programs of where it listens first; none before it has started, or if it is no address.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        self.0.bound.borrow().iter().find_map(|bound| bound.url.clone())
+    }
+}
+
 /// A service's place in the tree.
 pub struct Place(Rc<Node>);
 
@@ -208,6 +220,13 @@ impl App {
     pub fn add(&mut self, service: impl Service) -> Place {
         let name = self.path(service.name());
         Place(self.tree.add(name, Box::new(service)))
+    }
+
+    /// The service that was added by this name, within the group that is being built.
+    #[must_use]
+    pub fn neighbour(&self, name: &str) -> Option<Neighbour> {
+        let path = self.path(name);
+        self.tree.nodes().into_iter().find(|node| node.name() == path).map(Neighbour)
     }
 
     /// Adds services as a group: their names begin with its name, and others can come after all of it. A group of one service has

@@ -9,6 +9,7 @@ mod ftp;
 mod hub;
 mod kinds;
 mod passwd;
+mod publish;
 mod push;
 mod tail;
 mod welcome;
