@@ -1,10 +1,8 @@
 //! `ropewalk hub`: a WebSub hub as a service, and the commands that ask one that runs. What a hub does is in `ropewalk_hub`.
 
-use std::fs;
 use std::future::Future;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -19,16 +17,14 @@ use ropewalk_net::{
     Address, Admission, ConnectionLimits, Networks, Opened, Port, ServerEndpoint, ServerOptions, listen_on,
 };
 use ropewalk_reactor::{Failure, Outcome, Reactor, Share, react};
-use ropewalk_store::{Database, DatabaseError};
 use ropewalk_web::client::{Agent, Response, Url};
 use ropewalk_web::{AccessObserver, CombinedLog, Site, TrustedProxies};
 use serde_json::Value;
 
 use crate::command::WEB_ENDPOINT;
+use crate::data;
 use crate::kinds::local;
 
-/// Where a hub keeps what it knows, unless told otherwise.
-const FOLDER: &str = "ropewalk-data";
 /// Rows that are asked for at once.
 const ROWS: &str = "1000";
 
@@ -162,33 +158,11 @@ impl HubArgs {
         }
     }
 
-    /// A folder that was named has to do; the usual one does if it can.
     fn store(&self, reactor: &Reactor, opened: &OpenDatabase) -> Result<Rc<dyn Store>, StartError> {
-        let folder = self.store.clone().unwrap_or_else(|| FOLDER.into());
-        let open = || -> Result<Rc<dyn Store>, StartError> {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(|error| {
-                StartError::new(format!("{}: {error}; name another folder with --store", folder.display()))
-            })?;
-            let database = Database::open(reactor, &folder.join("hub.sqlite"), SCHEMA);
-            match database {
-                Ok(database) => {
-                    opened.set(&database);
-                    Ok(Rc::new(SqliteStore::new(database)))
-                }
-                Err(error @ (DatabaseError::Io(..) | DatabaseError::Sqlite(_))) => {
-                    Err(StartError::new(format!("{error}; name another folder with --store")))
-                }
-                Err(error) => Err(StartError::new(error)),
-            }
-        };
-        match open() {
-            Err(error) if self.store.is_none() && !folder.join("hub.sqlite").exists() => {
-                tracing::warn!("subscriptions are kept in memory only: {error}");
-                Ok(Rc::new(MemoryStore::new(reactor)))
-            }
-            opened => opened,
-        }
+        Ok(match data::open(reactor, self.store.as_deref(), "hub.sqlite", SCHEMA, opened)? {
+            Some(database) => Rc::new(SqliteStore::new(database)),
+            None => Rc::new(MemoryStore::new(reactor)),
+        })
     }
 }
 

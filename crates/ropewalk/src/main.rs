@@ -4,6 +4,7 @@
 
 mod cert;
 mod command;
+mod data;
 mod folder;
 mod ftp;
 mod hub;
@@ -11,6 +12,7 @@ mod kinds;
 mod passwd;
 mod publish;
 mod push;
+mod subscribe;
 mod tail;
 mod welcome;
 
