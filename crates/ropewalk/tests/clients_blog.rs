@@ -119,6 +119,14 @@ fn the_pages_of_the_hub_are_of_use() {
         browser.text().contains("500")
     });
     picture(&mut browser, "state.png");
-    // Nothing is wider than the page.
-    assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth"), true);
+    browser.value("scrollTo(0, 9999)");
+    picture(&mut browser, "state-below.png");
+    for width in [1100, 400] {
+        let sizes =
+            serde_json::json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        browser.command("Emulation.setDeviceMetricsOverride", sizes);
+        assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth"), true, "at {width}");
+    }
+    browser.value("scrollTo(0, 0)");
+    picture(&mut browser, "state-narrow.png");
 }
