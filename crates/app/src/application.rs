@@ -13,7 +13,7 @@ use ropewalk_reactor::Reactor;
 use ropewalk_store::Database;
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
-use crate::listening::{FactoryService, WebService};
+use crate::listening::{FactoryService, Room, Tenant, WebService};
 use crate::logfile::LogWriter;
 use crate::metrics::Sources;
 use crate::output::LogPlace;
@@ -334,6 +334,25 @@ impl App {
         };
         let endpoint = self.endpoint(name, endpoint);
         self.add(FactoryService::new(name, endpoint, true, Box::new(make)));
+    }
+
+    /// Serves a site on the home worker, and keeps what lives behind it, which is made with it.
+    pub fn serve_tenant<T: Tenant>(
+        &mut self,
+        name: &str,
+        endpoint: ServerEndpoint,
+        make: impl FnOnce(&Reactor) -> Result<(Site, T), StartError> + 'static,
+    ) {
+        let (log, proxies) = (self.log.clone(), self.settings.trusted_proxies.clone());
+        let room = Room::default();
+        let filled = Rc::clone(&room);
+        let make = move |reactor: &Reactor| -> Result<Rc<dyn Factory>, StartError> {
+            let (site, tenant) = make(reactor)?;
+            *filled.borrow_mut() = Some(Box::new(tenant));
+            Ok(Rc::new(dress(site, log.as_ref(), &proxies)))
+        };
+        let endpoint = self.endpoint(name, endpoint);
+        self.add(FactoryService::new(name, endpoint, true, Box::new(make)).with_room(room));
     }
 
     /// Serves a site on the home worker as it is, with an access observer of its own or none.

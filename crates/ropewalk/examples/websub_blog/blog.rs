@@ -17,13 +17,13 @@ const PAGE: &str = include_str!("blog.html");
 const POSTS_MAX: usize = 20;
 
 /// An empty blog, if there is none.
-pub fn begin(folder: &Path) -> io::Result<()> {
+pub(crate) fn begin(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     if folder.join("feed.json").exists() { Ok(()) } else { put(folder, &[]) }
 }
 
 /// The pages, which name the hub.
-pub fn pages(folder: &Path, base: &Rc<RefCell<Option<String>>>) -> Outcome<impl Handler + use<>> {
+pub(crate) fn pages(folder: &Path, base: &Rc<RefCell<Option<String>>>) -> Outcome<impl Handler + use<>> {
     let files = Files::new(folder)?.cache_control("no-cache");
     let (hub, base) = ("/hub".to_owned(), Rc::clone(base));
     // Relative to the page: so it is found by whatever name the site is reached.
@@ -31,7 +31,7 @@ pub fn pages(folder: &Path, base: &Rc<RefCell<Option<String>>>) -> Outcome<impl 
 }
 
 /// Takes a post from the form, and shows the page that has it.
-pub fn write(reactor: &Reactor, folder: &Path) -> impl Handler + use<> {
+pub(crate) fn write(reactor: &Reactor, folder: &Path) -> impl Handler + use<> {
     let (reactor, folder) = (reactor.clone(), folder.to_owned());
     handler(move |request: Request| {
         let (reactor, folder) = (reactor.clone(), folder.clone());

@@ -13,7 +13,11 @@ use ropewalk::{Deferred, Outcome, Reactor};
 use serde_json::Value;
 
 /// What takes deliveries of a JSON feed.
-pub fn taking(reactor: &Reactor, news: &Feed, kept: PathBuf) -> impl Fn(Delivery) -> Deferred<()> + 'static {
+pub(crate) fn taking(
+    reactor: &Reactor,
+    news: &Feed,
+    kept: PathBuf,
+) -> impl Fn(Delivery) -> Deferred<()> + 'static {
     let (reactor, news, alone) = (reactor.clone(), news.clone(), DeferredLock::new(reactor));
     move |delivery: Delivery| {
         let (threads, news, kept) = (reactor.clone(), news.clone(), kept.clone());
