@@ -113,6 +113,27 @@ fn a_change_on_disk_is_a_line_of_the_subscriber() {
 }
 
 #[test]
+fn folders_that_come_later_are_watched_too() {
+    let scene = Scene::new(&[]);
+    let pinged = |count: u64| {
+        eventually("the hub was told", || scene.state("GET", "/state", "")["counts"]["pings"] == count);
+    };
+    let folder = scene.folder.path().join("site/2026/november");
+    std::fs::create_dir_all(&folder).unwrap();
+    scene.folder.write("site/2026/november/one.html", "one");
+    pinged(1);
+    // The slow look comes once a minute: this one the system has told.
+    scene.folder.write("site/2026/november/two.html", "two");
+    pinged(2);
+    std::fs::rename(&folder, scene.folder.path().join("site/2026/december")).unwrap();
+    pinged(6);
+    scene.folder.write("site/2026/december/three.html", "three");
+    pinged(7);
+    std::fs::remove_file(scene.folder.path().join("site/feed.atom")).unwrap();
+    pinged(8);
+}
+
+#[test]
 fn a_public_url_is_what_pages_and_pings_say() {
     let scene = Scene::new(&["--url", "https://blog.example/news/"]);
     let link = get(scene.web.port("web"), "/feed.atom");
