@@ -21,9 +21,11 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 /// use ropewalk_web::client::Agent;
 /// let simulation = ropewalk_reactor::Simulation::new(1);
 /// let herald = Herald::new(&Agent::new(simulation.reactor()), ["https://hub.example/"]);
-/// herald.announce("https://example.org/feed");
-/// herald.announce("https://example.org/feed");
-/// assert_eq!(herald.statistics().waiting, 1);
+/// for _ in 0..10 {
+///     herald.announce("https://example.org/feed");
+/// }
+/// // One is on its way, perhaps with what was there before; one more waits.
+/// assert_eq!(herald.statistics().waiting, 2);
 /// ```
 #[derive(Clone)]
 pub struct Herald(Rc<[Rc<Hub>]>);
