@@ -14,7 +14,7 @@ use ropewalk_store::Database;
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
 use crate::activity::Activity;
-use crate::listening::{FactoryService, WebService};
+use crate::listening::{FactoryService, Room, Tenant, WebService};
 use crate::logfile::LogWriter;
 use crate::metrics::Sources;
 use crate::output::LogPlace;
@@ -138,6 +138,18 @@ impl Store for OpenDatabase {
     }
 }
 
+/// A service that was added before, for another one that has to know where it listens.
+#[derive(Clone)]
+pub struct Neighbour(Rc<Node>);
+
+impl Neighbour {
+    /// The address for people and programs of where it listens first; none before it has started, or if it is no address.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        self.0.bound.borrow().iter().find_map(|bound| bound.url.clone())
+    }
+}
+
 /// A service's place in the tree.
 pub struct Place(Rc<Node>);
 
@@ -215,6 +227,13 @@ impl App {
     pub fn add(&mut self, service: impl Service) -> Place {
         let name = self.path(service.name());
         Place(self.tree.add(name, Box::new(service)))
+    }
+
+    /// The service that was added by this name, within the group that is being built.
+    #[must_use]
+    pub fn neighbour(&self, name: &str) -> Option<Neighbour> {
+        let path = self.path(name);
+        self.tree.nodes().into_iter().find(|node| node.name() == path).map(Neighbour)
     }
 
     /// Adds services as a group: their names begin with its name, and others can come after all of it. A group of one service has
@@ -322,6 +341,25 @@ impl App {
         };
         let endpoint = self.endpoint(name, endpoint);
         self.add(FactoryService::new(name, endpoint, true, Box::new(make)))
+    }
+
+    /// Serves a site on the home worker, and keeps what lives behind it, which is made with it.
+    pub fn serve_tenant<T: Tenant>(
+        &mut self,
+        name: &str,
+        endpoint: ServerEndpoint,
+        make: impl FnOnce(&Reactor) -> Result<(Site, T), StartError> + 'static,
+    ) {
+        let (log, proxies) = (self.log.clone(), self.settings.trusted_proxies.clone());
+        let room = Room::default();
+        let filled = Rc::clone(&room);
+        let make = move |reactor: &Reactor| -> Result<Rc<dyn Factory>, StartError> {
+            let (site, tenant) = make(reactor)?;
+            *filled.borrow_mut() = Some(Box::new(tenant));
+            Ok(Rc::new(dress(site, log.as_ref(), &proxies)))
+        };
+        let endpoint = self.endpoint(name, endpoint);
+        self.add(FactoryService::new(name, endpoint, true, Box::new(make)).with_room(room));
     }
 
     /// Serves a site on the home worker as it is, with an access observer of its own or none.

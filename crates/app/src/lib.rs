@@ -61,10 +61,11 @@ mod tree;
 mod workers;
 
 pub use activity::Activity;
-pub use application::{App, OpenDatabase, Place, Ready, Store};
+pub use application::{App, Neighbour, OpenDatabase, Place, Ready, Store};
 pub use clock::Clock;
 pub use config::{ConfigError, Configuration, Kind, Mistake, Planned, example};
 pub use life::launch;
+pub use listening::Tenant;
 pub use logfile::{At, AtError, LogOptions, LogStatistics, LogWriter, Rotation};
 pub use output::{LogPlace, LogSettings, log_to_stderr};
 pub use program::{Options, main, main_with, matches, parse};

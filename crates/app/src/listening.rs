@@ -1,5 +1,6 @@
 //! The services that most applications are made of: a factory at an endpoint, and a web site on every worker.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -13,9 +14,59 @@ use ropewalk_net::{
 use ropewalk_reactor::{Name, Reactor, Share};
 use ropewalk_web::Site;
 
+use crate::activity::Activity;
 use crate::service::{Bound, Ground, Service, StartError, bind_error};
 use crate::tls;
 use crate::workers::{self, Workers};
+
+/// What lives behind a site and has more to do than to answer: it learns where it is, is told of the end, and may have work then that
+/// the program waits for.
+///
+/// ```no_run
+/// use ropewalk_app::{App, Bound, StartError, Tenant};
+/// use ropewalk_web::{Router, Site};
+///
+/// /// Says where it is.
+/// struct Herald;
+/// impl Tenant for Herald {
+///     fn bound(&mut self, bound: &Bound) -> Result<(), StartError> {
+///         let url = bound.url.as_deref().ok_or_else(|| StartError::new("only at an address"))?;
+///         println!("come to {url}");
+///         Ok(())
+///     }
+/// }
+/// # fn build(app: &mut App) -> Result<(), StartError> {
+/// let site = || Router::new().get("/", |_| "welcome");
+/// app.serve_tenant("web", "tcp:8080".parse()?, move |_| Ok((Site::new(site()), Herald)));
+/// # Ok(())
+/// # }
+/// ```
+pub trait Tenant: 'static {
+    /// It is reached there now.
+    ///
+    /// # Errors
+    /// One line that says why that does not do.
+    fn bound(&mut self, bound: &Bound) -> Result<(), StartError> {
+        let _ = bound;
+        Ok(())
+    }
+
+    /// No new work comes, and none is to be begun.
+    fn stop(&mut self) {}
+
+    /// What is still on its way beside connections, for the grace to wait for.
+    fn busy(&self) -> usize {
+        0
+    }
+
+    /// What `status` shows of it, one line each.
+    fn activities(&self) -> Vec<Activity> {
+        Vec::new()
+    }
+}
+
+/// The place of a tenant, which comes when its site is made.
+pub(crate) type Room = Rc<RefCell<Option<Box<dyn Tenant>>>>;
 
 type MakeFactory = Box<dyn FnOnce(&Reactor) -> Result<Rc<dyn Factory>, StartError>>;
 
@@ -29,6 +80,7 @@ pub(crate) struct FactoryService {
     tls: Option<TlsServer>,
     opened: Option<Opened>,
     port: Option<Port>,
+    room: Room,
 }
 
 impl FactoryService {
@@ -43,7 +95,13 @@ impl FactoryService {
             tls: None,
             opened: None,
             port: None,
+            room: Room::default(),
         }
+    }
+
+    /// The same with a tenant, who is there when the factory was made.
+    pub(crate) fn with_room(self, room: Room) -> FactoryService {
+        FactoryService { room, ..self }
     }
 }
 
@@ -68,6 +126,9 @@ impl Service for FactoryService {
             .map_err(|error| bind_error(&self.endpoint, &error))?;
         let bound = bound(&port, self.url);
         self.port = Some(port);
+        if let Some(tenant) = &mut *self.room.borrow_mut() {
+            tenant.bound(&bound)?;
+        }
         Ok(vec![bound])
     }
 
@@ -75,11 +136,18 @@ impl Service for FactoryService {
         if let Some(port) = self.port.take() {
             port.stop_listening();
         }
+        if let Some(tenant) = &mut *self.room.borrow_mut() {
+            tenant.stop();
+        }
         Box::pin(std::future::ready(()))
     }
 
     fn busy(&self) -> usize {
-        self.admission.connections()
+        self.admission.connections() + self.room.borrow().as_ref().map_or(0, |tenant| tenant.busy())
+    }
+
+    fn activities(&self) -> Vec<Activity> {
+        self.room.borrow().as_ref().map_or_else(Vec::new, |tenant| tenant.activities())
     }
 
     fn ports(&self) -> Vec<Port> {

@@ -12,7 +12,9 @@
 
 mod discover;
 mod feed;
+mod folder;
 mod guard;
+mod herald;
 mod hub;
 mod link;
 mod publisher;
@@ -22,10 +24,12 @@ pub mod store;
 mod subscriber;
 
 pub use discover::{Discovery, discover, embedded};
+pub use folder::{FolderOptions, FolderPublisher, FolderStatistics, Names};
 pub use guard::{Guard, Guarded, Refused, is_special};
+pub use herald::{Herald, HeraldStatistics};
 pub use hub::{Hub, HubOptions, HubStatistics, TopicPolicy};
 pub use link::{Link, parse_links};
-pub use publisher::{Pinged, Publisher};
+pub use publisher::{Pinged, Publisher, advertise_pages};
 pub use request::RequestError;
 pub use signature::{Algorithm, SECRET_BYTES_MAX, Secret};
 pub use subscriber::{

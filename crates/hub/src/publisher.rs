@@ -1,13 +1,14 @@
 //! The publisher's side (WebSub sections 4 and 6): a page that names its hubs, and pings to all of them when it has changed. The pages are
-//! somebody else's.
+//! somebody else's. Pings that wait for hubs which are away are the `herald`'s.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_reactor::{Deferred, Failure, Outcome};
 use ropewalk_web::client::{Agent, ClientError};
-use ropewalk_web::{Escaped, Middleware, Next, Request, middleware};
+use ropewalk_web::{Escaped, Middleware, Next, Request, Response, middleware};
 
+use crate::folder::{canonical, is_page};
 use crate::link::Link;
 
 /// How often a hub is pinged that does not take it.
@@ -85,9 +86,7 @@ impl Publisher {
     /// The value of a `Link` field: every hub, and the topic as the page's own URL (P2).
     #[must_use]
     pub fn link(&self, topic: &str) -> String {
-        let hubs = self.hubs.iter().map(|hub| Link::new(hub.as_str(), "hub").to_string());
-        let links: Vec<String> = hubs.chain([Link::new(topic, "self").to_string()]).collect();
-        links.join(", ")
+        link(&self.hubs, topic)
     }
 
     /// The same as elements of an Atom feed; in RSS with the prefix `atom:` (P3).
@@ -112,20 +111,62 @@ impl Publisher {
     /// path, such as `https://example.org`; a page's URL is that and its path. Answers that have a `Link` to a hub stay as they are.
     #[must_use]
     pub fn advertise(&self, base: &str) -> impl Middleware + use<> {
-        let (publisher, base) = (self.clone(), base.trim_end_matches('/').to_owned());
-        middleware(move |request: Request, next: Next| {
-            let (publisher, topic) = (publisher.clone(), format!("{base}{}", request.target()));
-            let wanted = matches!(request.method(), "GET" | "HEAD");
-            next.handle(request).map(move |response| {
-                let named = response.field("Link").is_some_and(|link| link.contains("hub"));
-                if wanted && response.code() == 200 && !named {
-                    response.header("Link", publisher.link(&topic))
-                } else {
-                    response
-                }
-            })
-        })
+        let base = base.trim_end_matches('/').to_owned();
+        let topic = move |request: &Request| Some(format!("{base}{}", request.target()));
+        advertise(Rc::clone(&self.hubs), topic, |_| true)
     }
+}
+
+/// A middleware for a folder of files: every page and feed in it names the hubs and itself, pictures and such do not. `base` says the
+/// URL of the folder, as it is known now; before it is, nothing is named. A page's own URL is that and its path, without a query, which
+/// files do not heed, and with one spelling for all that a client may write (P4). Of a file that is served alone, whatever the path, it
+/// is the base.
+///
+/// ```no_run
+/// use ropewalk_web::{Files, Handler, Site};
+/// let hubs = vec!["https://hub.example/".to_owned()];
+/// let files = Files::new("public")?.with(ropewalk_hub::advertise_pages(hubs, false, || Some("https://example.org/".to_owned())));
+/// let site = Site::new(files);
+/// # drop(site);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn advertise_pages(
+    hubs: Vec<String>,
+    alone: bool,
+    base: impl Fn() -> Option<String> + 'static,
+) -> impl Middleware {
+    let topic = move |request: &Request| {
+        let path = if alone { "/".to_owned() } else { canonical(request.path()) };
+        Some(format!("{}{path}", base()?.trim_end_matches('/')))
+    };
+    advertise(hubs.into(), topic, |response| response.media_type().is_some_and(is_page))
+}
+
+fn advertise(
+    hubs: Rc<[String]>,
+    topic: impl Fn(&Request) -> Option<String> + 'static,
+    wanted: fn(&Response) -> bool,
+) -> impl Middleware {
+    middleware(move |request: Request, next: Next| {
+        let asked = matches!(request.method(), "GET" | "HEAD");
+        let (hubs, topic) = (Rc::clone(&hubs), topic(&request).filter(|_| asked));
+        next.handle(request).map(move |response| {
+            let named = response.field("Link").is_some_and(|link| link.contains("hub"));
+            match topic {
+                Some(topic) if response.code() == 200 && !named && wanted(&response) => {
+                    response.header("Link", link(&hubs, &topic))
+                }
+                _ => response,
+            }
+        })
+    })
+}
+
+/// Every hub, and the topic as the page's own URL (P2).
+fn link(hubs: &[String], topic: &str) -> String {
+    let hubs = hubs.iter().map(|hub| Link::new(hub.as_str(), "hub").to_string());
+    let links: Vec<String> = hubs.chain([Link::new(topic, "self").to_string()]).collect();
+    links.join(", ")
 }
 
 async fn ping(agent: Agent, hub: String, topic: String) -> Pinged {
@@ -134,20 +175,24 @@ async fn ping(agent: Agent, hub: String, topic: String) -> Pinged {
         if attempt > 0 {
             agent.reactor().sleep(PAUSE * (1 << (attempt - 1))).await;
         }
-        // Both names: hubs of old know the one, those after Switchboard the other.
-        let form = [("hub.mode", "publish"), ("hub.url", topic.as_str()), ("hub.topic", topic.as_str())];
-        let sent = agent.post(&hub).form(&form).timeout(LIMIT).send().await;
-        outcome = sent.and_then(|response| response.success().map(drop));
-        let definite = outcome.as_ref().err().is_some_and(is_definite);
-        if outcome.is_ok() || definite {
+        outcome = ping_once(&agent, &hub, &topic).await;
+        if !outcome.as_ref().is_err_and(|failure| !is_definite(failure)) {
             break;
         }
     }
     Pinged { hub, outcome }
 }
 
+/// One ping.
+pub(crate) async fn ping_once(agent: &Agent, hub: &str, topic: &str) -> Outcome<()> {
+    // Both names: hubs of old know the one, those after Switchboard the other.
+    let form = [("hub.mode", "publish"), ("hub.url", topic), ("hub.topic", topic)];
+    let sent = agent.post(hub).form(&form).timeout(LIMIT).send().await;
+    sent.and_then(|response| response.success().map(drop))
+}
+
 /// What the hub refuses it refuses again.
-fn is_definite(failure: &Failure) -> bool {
+pub(crate) fn is_definite(failure: &Failure) -> bool {
     let Some(ClientError::Status(status)) = failure.check::<ClientError>() else { return false };
     (400..500).contains(status) && !matches!(status, 408 | 425 | 429)
 }

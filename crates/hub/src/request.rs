@@ -55,10 +55,11 @@ pub(crate) struct Wish {
     pub(crate) lease_s: Option<u64>,
     /// `hub.verify_token` of 0.3.
     pub(crate) token: Option<String>,
+    /// `hub.verify=sync` of 0.3: the answer is to say how the verification went.
+    pub(crate) waits: bool,
 }
 
-/// Reads a form. Parameters that are not known are passed over (H3): among them `hub.verify` of 0.3, whose wish to be verified within the
-/// request WebSub forbids to fulfil.
+/// Reads a form. Parameters that are not known are passed over (H3).
 pub(crate) fn read(form: &Arguments) -> Result<Call, RequestError> {
     match form.first("hub.mode") {
         Some("subscribe") => wish(form, true).map(Call::Subscribe),
@@ -94,7 +95,16 @@ fn wish(form: &Arguments, subscribes: bool) -> Result<Wish, RequestError> {
         // H4: it means nothing where a subscription ends.
         lease_s: if subscribes { lease(form)? } else { None },
         token: token.map(str::to_owned),
+        waits: waits(form),
     })
+}
+
+/// PubSubHubbub 0.3, section 6.1: the keywords of `hub.verify` stand in the order of preference, and what is no keyword is passed over. Who
+/// says nothing speaks WebSub, where nobody waits.
+fn waits(form: &Arguments) -> bool {
+    let mut keywords = form.all("hub.verify").flat_map(|value| value.split(',')).map(str::trim);
+    let first = keywords.find(|word| ["sync", "async"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+    first.is_some_and(|word| word.eq_ignore_ascii_case("sync"))
 }
 
 fn required<'a>(form: &'a Arguments, name: &str) -> Result<&'a str, RequestError> {

@@ -60,9 +60,9 @@ fn h02_h31_h34_a_secret_signs_with_sha256_unless_asked_otherwise() {
 
 #[test]
 fn h03_parameters_that_are_not_understood_are_ignored() {
-    // websub.rocks 102, and what FreshRSS sends.
+    // websub.rocks 102.
     let (world, subscriber) = world();
-    world.subscribe(&[("foo", "bar"), ("hub.foo", "hub.bar"), ("hub.verify", "sync")]);
+    world.subscribe(&[("foo", "bar"), ("hub.foo", "hub.bar"), ("hub.verify", "at leisure")]);
     world.ping();
     assert_eq!(subscriber.deliveries().len(), 1);
 }
@@ -562,9 +562,79 @@ fn unsubscribing_ends_deliveries() {
 #[test]
 fn callers_of_0_3_get_their_token_back() {
     let (world, subscriber) = world();
-    world.subscribe(&[("hub.verify", "sync"), ("hub.verify", "async"), ("hub.verify_token", "mine & yours")]);
+    world.subscribe(&[("hub.verify", "async"), ("hub.verify", "sync"), ("hub.verify_token", "mine & yours")]);
     assert_eq!(subscriber.verifications()[0].query.first("hub.verify_token"), Some("mine & yours"));
     assert_eq!(world.subscriptions().total, 1);
+}
+
+/// A wish of 0.3 that waits for its verification; status of the answer, and how long it took.
+fn wait_for(world: &World, mode: &str, more: &[(&str, &str)]) -> (u16, std::time::Duration) {
+    let mut form = vec![("hub.mode", mode), ("hub.topic", TOPIC), ("hub.callback", CALLBACK)];
+    form.retain(|(name, _)| !more.iter().any(|(known, _)| known == name));
+    form.extend([("hub.verify", "sync"), ("hub.verify", "async")]);
+    form.extend(more);
+    let before = world.simulation.network().now();
+    let (status, _) = world.post(&form);
+    (status, world.simulation.network().now().since(before))
+}
+
+#[test]
+fn callers_of_0_3_may_wait_for_the_verification() {
+    let (world, subscriber) = world();
+    subscriber.slow.set(3);
+    // As FreshRSS sends it, beside what WebSub has.
+    let (status, took) = wait_for(&world, "subscribe", &[("hub.secret", "s"), ("hub.lease_seconds", "3600")]);
+    assert_eq!((status, took.as_secs()), (204, 3));
+    assert_eq!(world.subscriptions().total, 1, "it stands before the answer");
+    world.ping();
+    world.simulation.advance(10 * SECOND);
+    assert_eq!(subscriber.deliveries().len(), 1);
+    assert_eq!(wait_for(&world, "unsubscribe", &[]).0, 204);
+    assert_eq!(world.subscriptions().total, 0);
+}
+
+#[test]
+fn callers_of_0_3_who_wait_hear_that_it_was_not_confirmed() {
+    let (world, subscriber) = world();
+    subscriber.answer(|_| Response::text("no challenge of mine"));
+    assert_eq!(wait_for(&world, "subscribe", &[]).0, 409);
+    subscriber.answer(|_| Response::empty(404));
+    assert_eq!(wait_for(&world, "subscribe", &[]).0, 409);
+    // Nobody is there: that is tried once, and not while the caller waits for three tries.
+    let (status, took) = wait_for(&world, "subscribe", &[("hub.callback", "http://nobody.test/")]);
+    assert!(status == 409 && took < 2 * SECOND, "{status} {took:?}");
+    assert_eq!((world.list(List::Intents).total, world.subscriptions().total), (0, 0));
+}
+
+#[test]
+fn callers_of_0_3_do_not_wait_for_ever_and_what_they_were_told_stays_true() {
+    let (world, subscriber) = world();
+    subscriber.slow.set(30);
+    let (status, took) = wait_for(&world, "subscribe", &[]);
+    assert_eq!((status, took.as_secs()), (409, 10));
+    // The subscriber says yes after all, and too late.
+    world.simulation.advance(60 * SECOND);
+    assert_eq!((world.list(List::Intents).total, world.subscriptions().total), (0, 0));
+}
+
+#[test]
+fn a_newer_wish_ends_the_waiting_of_an_older_one() {
+    let (world, subscriber) = world();
+    subscriber.slow.set(3);
+    let form = |mode: &'static str| {
+        [("hub.mode", mode), ("hub.topic", TOPIC), ("hub.callback", CALLBACK), ("hub.verify", "sync")]
+    };
+    let (first, second) =
+        (world.agent.post(HUB).form(&form("subscribe")), world.agent.post(HUB).form(&form("unsubscribe")));
+    let reactor = world.simulation.reactor().clone();
+    let statuses = world.wait(async move {
+        let first = reactor.spawn(async move { first.send().await.map(|response| response.status()) });
+        reactor.sleep(SECOND).await;
+        let second = second.send().await?.status();
+        Ok((first.await??, second))
+    });
+    assert_eq!(statuses, (409, 204));
+    assert_eq!(world.subscriptions().total, 0);
 }
 
 #[test]

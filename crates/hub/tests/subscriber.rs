@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use common::*;
 use ropewalk_hub::{
-    Algorithm, Delivery, Following, HubOptions, MemoryLedger, NoHub, Publisher, Secret, State, Subscriber,
-    SubscriberOptions, into_channel, parse_links,
+    Algorithm, Delivery, Following, HubOptions, Ledger, MemoryLedger, NoHub, Publisher, Secret, State,
+    Subscriber, SubscriberOptions, into_channel, parse_links,
 };
 use ropewalk_net::{Port, listen};
 use ropewalk_reactor::{Failure, Outcome, deferred};
@@ -32,11 +32,16 @@ impl Me {
     }
 
     fn with(world: &World, ledger: MemoryLedger, options: SubscriberOptions) -> Me {
+        Me::over(world, ledger.clone(), Rc::new(ledger), options)
+    }
+
+    /// Over a ledger that stands before the one in memory.
+    fn over(world: &World, ledger: MemoryLedger, shown: Rc<dyn Ledger>, options: SubscriberOptions) -> Me {
         let reactor = world.simulation.reactor().clone();
         let (got, fails): (Rc<RefCell<Vec<Delivery>>>, Rc<Cell<bool>>) = Default::default();
         let (taken, failing, handle) = (Rc::clone(&got), Rc::clone(&fails), reactor.clone());
         let options = SubscriberOptions { url: ME.to_owned(), ..options };
-        let subscriber = Subscriber::new(&world.agent, Rc::new(ledger.clone()), options, move |delivery| {
+        let subscriber = Subscriber::new(&world.agent, shown, options, move |delivery| {
             if failing.get() {
                 return deferred::fail(&handle, Failure::new("not now"));
             }
@@ -461,4 +466,103 @@ fn p06_subscribers_move_with_a_topic_at_renewal() {
     world.post(&[("hub.mode", "publish"), ("hub.url", "http://pub.test/new")]);
     world.settle();
     assert_eq!(me.texts(), ["two"]);
+}
+
+/// A ledger that takes its time to be read, or never is.
+struct Slow(MemoryLedger, ropewalk_reactor::Reactor, bool);
+
+impl Ledger for Slow {
+    fn load(&self) -> ropewalk_reactor::Deferred<Vec<Following>> {
+        let (reactor, ledger, fails) = (self.1.clone(), self.0.clone(), self.2);
+        self.1.ensure_deferred(async move {
+            reactor.sleep(5 * SECOND).await;
+            if fails { Err(Failure::new("the disk is gone")) } else { ledger.load().await }
+        })
+    }
+
+    fn save(&self, following: Following) -> ropewalk_reactor::Deferred<()> {
+        self.0.save(following)
+    }
+
+    fn forget(&self, id: &str) -> ropewalk_reactor::Deferred<()> {
+        self.0.forget(id)
+    }
+}
+
+#[test]
+fn a_callback_is_not_called_gone_before_the_ledger_was_read() {
+    // 1. A subscriber ends; 2. the next one over its ledger begins, which takes a while to read; 3. the hub delivers meanwhile. It was
+    // told 410, and ended the subscription.
+    for fails in [false, true] {
+        let world = World::new(3);
+        world.publish("/news", "text/plain", "one");
+        named(&world);
+        let me = Me::new(&world);
+        me.follow(&world, TOPIC).unwrap();
+        let ledger = me.ledger.clone();
+        me.end(&world);
+        let slow = Rc::new(Slow(ledger.clone(), world.simulation.reactor().clone(), fails));
+        let me = Me::over(&world, ledger, slow, SubscriberOptions::default());
+        world.ping();
+        assert!(me.texts().is_empty());
+        let loaded = me.subscriber.clone();
+        assert_eq!(world.wait(async move { Ok(loaded.loaded().await.is_err()) }), fails);
+        world.settle();
+        assert_eq!(me.texts().len(), usize::from(!fails));
+        assert_eq!(world.subscriptions().total, 1, "the hub still has it");
+    }
+}
+
+#[test]
+fn a_list_of_pages_is_kept_whatever_happens() {
+    let world = World::new(3);
+    for page in ["/news", "/old", "/late"] {
+        world.publish(page, "text/plain", page);
+    }
+    named(&world);
+    let me = Me::new(&world);
+    me.follow(&world, "http://pub.test/old").unwrap();
+    world.contents.borrow_mut().remove("/late");
+    me.subscriber.keep([TOPIC, "http://pub.test/late"]);
+    world.simulation.advance(100 * SECOND);
+    let topics = || -> Vec<String> {
+        let mut rows = me.subscriber.list();
+        rows.sort_by(|a, b| a.topic.cmp(&b.topic));
+        assert!(rows.iter().all(|row| row.state == State::Active), "{rows:?}");
+        rows.into_iter().map(|row| row.topic).collect()
+    };
+    assert_eq!(topics(), [TOPIC], "what is not on the list is left, and what is not there is asked for");
+    assert_eq!(world.subscriptions().total, 1);
+    world.publish("/late", "text/plain", "there at last");
+    world.simulation.advance(3_600 * SECOND);
+    assert_eq!(topics(), ["http://pub.test/late", TOPIC]);
+    // What is followed is not asked for again.
+    let verified = world.hub.borrow().statistics().verified;
+    me.subscriber.keep([TOPIC, "http://pub.test/late"]);
+    world.simulation.advance(3_600 * SECOND);
+    assert_eq!(world.hub.borrow().statistics().verified, verified);
+    // A ledger that was lost is filled again.
+    let leaving = me.subscriber.clone();
+    world.wait(async move { leaving.leave("http://pub.test/late").await });
+    world.simulation.advance(100 * SECOND);
+    assert_eq!(topics(), ["http://pub.test/late", TOPIC]);
+    let leaving = me.subscriber.clone();
+    world.wait(async move { leaving.leave_within(10 * SECOND).await });
+    world.settle();
+    assert_eq!((me.subscriber.list().len(), world.subscriptions().total), (0, 0));
+    world.simulation.advance(3_600 * SECOND);
+    assert_eq!(me.subscriber.list().len(), 0, "who leaves does not come back by itself");
+}
+
+#[test]
+fn who_leaves_a_hub_that_is_away_does_not_wait_for_ever() {
+    let world = World::new(3);
+    world.publish("/news", "text/plain", "one");
+    named(&world);
+    let me = Me::new(&world);
+    me.follow(&world, TOPIC).unwrap();
+    world.hub.borrow().drain();
+    let leaving = me.subscriber.clone();
+    let outcome = world.wait(async move { Ok(leaving.leave_within(10 * SECOND).await) });
+    assert!(outcome.unwrap_err().is::<ropewalk_reactor::failure::TimedOut>());
 }

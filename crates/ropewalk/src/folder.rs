@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ropewalk_app::{App, StartError};
+use ropewalk_hub::Names;
 use ropewalk_net::ServerEndpoint;
-use ropewalk_web::{Files, Site};
+use ropewalk_web::{Files, Handler, Site};
 use ropewalk_wire::http1::encode_field;
 
 use crate::command::WEB_ENDPOINT;
 use crate::kinds::local;
+use crate::publish::{PublishArgs, Publishing};
 
 /// Fields that say how an answer is framed or what a file is. Two of a kind would contradict each other.
 const OWN: [&str; 12] = [
@@ -65,16 +67,25 @@ pub(crate) struct WebArgs {
     /// A field of every answer; may be given several times
     #[arg(long, value_name = "'NAME: VALUE'", value_parser = header)]
     header: Vec<(String, String)>,
+    #[command(flatten)]
+    publish: PublishArgs,
 }
 
-/// Adds the service `web`.
+/// Adds the service `web`, and with hubs the service `publisher`.
 pub(crate) fn build(app: &mut App, args: WebArgs) -> Result<(), StartError> {
     let listen = local(args.listen.clone());
-    let open = move || args.files().map(Site::new);
     // What is wrong with the folder is said before anything is bound.
-    open()?;
-    app.serve_site("web", listen, open);
-    Ok(())
+    args.files()?;
+    let publishing = args.publish.publishing(&args.path, args.names());
+    let named = publishing.clone();
+    app.serve_site("web", listen, move || {
+        let files = args.files()?;
+        Ok(match &named {
+            Some(publishing) => Site::new(files.with(publishing.links())),
+            None => Site::new(files),
+        })
+    });
+    publishing.map_or(Ok(()), |publishing: Publishing| publishing.add(app, "web"))
 }
 
 impl WebArgs {
@@ -101,6 +112,19 @@ impl WebArgs {
             files = files.header(name.clone(), value.clone());
         }
         Ok(files.hidden(self.hidden).precompressed(self.precompressed))
+    }
+
+    /// By which URLs what is served: the same as in the files.
+    fn names(&self) -> Names {
+        let usual = Names::default();
+        Names {
+            index: if self.index.is_empty() { usual.index } else { self.index.clone() },
+            extensions: self.extension.clone(),
+            types: self.mime.clone(),
+            hidden: self.hidden,
+            listing: self.listing,
+            single: self.path.is_file(),
+        }
     }
 
     fn of_folder(&self, mut files: Files) -> Result<Files, StartError> {

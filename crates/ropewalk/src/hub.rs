@@ -1,34 +1,24 @@
 //! `ropewalk hub`: a WebSub hub as a service, and the commands that ask one that runs. What a hub does is in `ropewalk_hub`.
 
-use std::fs;
-use std::future::Future;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::{Args, Subcommand};
-use ropewalk_app::{Activity, App, Bound, Ground, LogWriter, OpenDatabase, Service, StartError};
+use ropewalk_app::{Activity, App, Bound, OpenDatabase, StartError, Tenant};
 use ropewalk_hub::store::{MemoryStore, SCHEMA, SqliteStore, Store};
 use ropewalk_hub::{Algorithm, Guard, Hub, HubOptions, TopicPolicy};
-use ropewalk_net::tls::{TlsServer, TlsServerOptions};
-use ropewalk_net::{
-    Address, Admission, ConnectionLimits, Networks, Opened, Port, ServerEndpoint, ServerOptions, listen_on,
-};
-use ropewalk_reactor::{Failure, Outcome, Reactor, Share, react};
-use ropewalk_store::{Database, DatabaseError};
+use ropewalk_net::{Networks, ServerEndpoint};
+use ropewalk_reactor::{Failure, Outcome, Reactor, react};
+use ropewalk_web::Site;
 use ropewalk_web::client::{Agent, Response, Url};
-use ropewalk_web::{AccessObserver, CombinedLog, Site, TrustedProxies};
 use serde_json::Value;
 
 use crate::command::WEB_ENDPOINT;
+use crate::data;
 use crate::kinds::local;
 
-/// Where a hub keeps what it knows, unless told otherwise.
-const FOLDER: &str = "ropewalk-data";
 /// Rows that are asked for at once.
 const ROWS: &str = "1000";
 
@@ -162,33 +152,11 @@ impl HubArgs {
         }
     }
 
-    /// A folder that was named has to do; the usual one does if it can.
     fn store(&self, reactor: &Reactor, opened: &OpenDatabase) -> Result<Rc<dyn Store>, StartError> {
-        let folder = self.store.clone().unwrap_or_else(|| FOLDER.into());
-        let open = || -> Result<Rc<dyn Store>, StartError> {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(|error| {
-                StartError::new(format!("{}: {error}; name another folder with --store", folder.display()))
-            })?;
-            let database = Database::open(reactor, &folder.join("hub.sqlite"), SCHEMA);
-            match database {
-                Ok(database) => {
-                    opened.set(&database);
-                    Ok(Rc::new(SqliteStore::new(database)))
-                }
-                Err(error @ (DatabaseError::Io(..) | DatabaseError::Sqlite(_))) => {
-                    Err(StartError::new(format!("{error}; name another folder with --store")))
-                }
-                Err(error) => Err(StartError::new(error)),
-            }
-        };
-        match open() {
-            Err(error) if self.store.is_none() && !folder.join("hub.sqlite").exists() => {
-                tracing::warn!("subscriptions are kept in memory only: {error}");
-                Ok(Rc::new(MemoryStore::new(reactor)))
-            }
-            opened => opened,
-        }
+        Ok(match data::open(reactor, self.store.as_deref(), "hub.sqlite", SCHEMA, opened)? {
+            Some(database) => Rc::new(SqliteStore::new(database)),
+            None => Rc::new(MemoryStore::new(reactor)),
+        })
     }
 }
 
@@ -201,134 +169,46 @@ pub(crate) fn build(app: &mut App, args: HubArgs) -> Result<(), StartError> {
     }
     let database = OpenDatabase::default();
     app.store(database.clone());
-    let service = HubService {
-        database,
-        listen: app.endpoint("hub", local(args.listen.clone())),
-        args,
-        log: app.access_log().cloned(),
-        proxies: app.settings().trusted_proxies.clone(),
-        admission: Admission::new(ConnectionLimits::default()),
-        opened: None,
-        running: None,
-    };
-    app.add(service);
+    app.serve_tenant("hub", local(args.listen.clone()), move |reactor| {
+        // Not before it starts: another process may still have the store.
+        let hub = Hub::new(reactor, args.store(reactor, &database)?, args.options());
+        Ok((Site::new(hub.handler()), HubTenant(hub)))
+    });
     Ok(())
 }
 
-/// A hub and where it listens: it learns its URL from that. Its store is opened when it starts, and not before: another process may
-/// still have it.
-struct HubService {
-    args: HubArgs,
-    database: OpenDatabase,
-    listen: ServerEndpoint,
-    log: Option<LogWriter>,
-    proxies: TrustedProxies,
-    admission: Admission,
-    opened: Option<Opened>,
-    running: Option<(Hub, Port)>,
-}
+/// A hub learns its URL from where it is bound, and has deliveries on their way at the end.
+struct HubTenant(Hub);
 
-impl HubService {
-    fn site(&self, hub: &Hub) -> Site {
-        let site = Site::new(hub.handler()).trust_proxies(self.proxies.clone());
-        match self.log.clone() {
-            Some(log) => {
-                let observer: Rc<dyn AccessObserver> =
-                    Rc::new(CombinedLog::new(move |line: &[u8]| log.write(line)));
-                site.observe(observer)
-            }
-            None => site,
+impl Tenant for HubTenant {
+    fn bound(&mut self, bound: &Bound) -> Result<(), StartError> {
+        if self.0.url().is_empty() {
+            let Some(url) = &bound.url else {
+                return Err(StartError::new("a hub without an address wants --url, as subscribers reach it"));
+            };
+            self.0.set_url(&format!("{url}hub"));
         }
-    }
-}
-
-impl Service for HubService {
-    fn name(&self) -> &str {
-        "hub"
-    }
-
-    fn bind(&mut self, ground: &Ground<'_>) -> Result<(), StartError> {
-        self.opened = Some(ground.open(&self.listen, Share::Alone)?);
         Ok(())
     }
 
-    fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
-        let opened = self.opened.take().ok_or_else(|| StartError::new("it has not bound"))?;
-        let wrong = |error: &dyn std::fmt::Display| StartError::new(format!("{}: {error}", self.listen));
-        let tls = match self.listen.tls() {
-            Some(files) => {
-                let alpn = vec![b"http/1.1".to_vec()];
-                let options = TlsServerOptions { alpn, truncation_allowed: true, ..files.options() };
-                Some(TlsServer::new(options).map_err(|error| wrong(&error))?)
-            }
-            None => None,
-        };
-        let hub = Hub::new(reactor, self.args.store(reactor, &self.database)?, self.args.options());
-        let options = ServerOptions { tls, admission: self.admission.clone(), ..ServerOptions::default() };
-        let site = Rc::new(self.site(&hub));
-        let port = listen_on(reactor, &self.listen, opened, site, options).map_err(|error| {
-            StartError::new(format!("{}: {error}; choose another port (0 takes a free one)", self.listen))
-        })?;
-        let scheme = if port.tls().is_some() { "https" } else { "http" };
-        let url = match port.address() {
-            Address::Inet(address) if address.ip().is_unspecified() => {
-                Some(format!("{scheme}://localhost:{}/", address.port()))
-            }
-            Address::Inet(address) => Some(format!("{scheme}://{address}/")),
-            _ => None,
-        };
-        if hub.url().is_empty() {
-            let Some(url) = &url else {
-                return Err(StartError::new("a hub without an address wants --url, as subscribers reach it"));
-            };
-            hub.set_url(&format!("{url}hub"));
-        }
-        let bound = Bound { endpoint: port.endpoint(), url, tls: port.tls().cloned() };
-        self.running = Some((hub, port));
-        Ok(vec![bound])
-    }
-
-    fn stop(&mut self) -> Pin<Box<dyn Future<Output = ()>>> {
-        if let Some((hub, port)) = &self.running {
-            port.stop_listening();
-            // What is on its way may arrive; what waits is written down.
-            hub.drain();
-        }
-        Box::pin(std::future::ready(()))
+    fn stop(&mut self) {
+        // What is on its way may arrive; what waits is written down.
+        self.0.drain();
     }
 
     fn busy(&self) -> usize {
-        let running = self.running.as_ref().map_or(0, |(hub, _)| hub.statistics().running);
-        self.admission.connections() + running
-    }
-
-    fn ports(&self) -> Vec<Port> {
-        self.running.iter().map(|(_, port)| port.clone()).collect()
-    }
-
-    fn descriptors(&self) -> Vec<(String, OwnedFd)> {
-        let descriptor = self.running.as_ref().and_then(|(_, port)| port.descriptor());
-        descriptor.map(|fd| (self.listen.to_string(), fd)).into_iter().collect()
-    }
-
-    fn has_certificates(&self) -> bool {
-        self.listen.tls().is_some()
+        self.0.statistics().running
     }
 
     fn activities(&self) -> Vec<Activity> {
-        let figures = self.running.as_ref().map(|(hub, _)| hub.statistics());
-        let told = figures.map(|figures| {
-            let (waiting, running, given_up) = (figures.waiting, figures.running, figures.given_up);
-            Activity::new(format!(
-                "{running} tasks run, {waiting} wait; {} deliveries, {given_up} given up",
-                figures.delivered
-            ))
-            .with("running", running)
-            .with("waiting", waiting)
-            .with("delivered", figures.delivered)
-            .with("given_up", given_up)
-        });
-        told.into_iter().collect()
+        let figures = self.0.statistics();
+        let (waiting, running, given_up) = (figures.waiting, figures.running, figures.given_up);
+        let line = format!(
+            "{running} tasks run, {waiting} wait; {} deliveries, {given_up} given up",
+            figures.delivered
+        );
+        let activity = Activity::new(line).with("running", running).with("waiting", waiting);
+        vec![activity.with("delivered", figures.delivered).with("given_up", given_up)]
     }
 }
 

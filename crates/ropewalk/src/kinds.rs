@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ropewalk_app::Kind;
 use ropewalk_net::ServerEndpoint;
 
-use crate::{folder, ftp, hub, push, tail};
+use crate::{folder, ftp, hub, push, subscribe, tail};
 
 /// All of them, in the order of the help.
 pub(crate) fn all() -> Vec<Kind> {
@@ -19,6 +19,7 @@ pub(crate) fn all() -> Vec<Kind> {
             push::build,
         ),
         Kind::new("hub", "Run a WebSub hub, or ask one that runs", hub::build),
+        Kind::new("subscribe", "Follow pages through their WebSub hubs", subscribe::build),
         Kind::new("ftp", "Serve a folder by FTP, with or without TLS", ftp::serve),
     ]
 }

@@ -4,12 +4,15 @@
 
 mod cert;
 mod command;
+mod data;
 mod folder;
 mod ftp;
 mod hub;
 mod kinds;
 mod passwd;
+mod publish;
 mod push;
+mod subscribe;
 mod tail;
 mod welcome;
 

@@ -153,7 +153,7 @@ fn make(folder: &Path) -> Result<(), StartError> {
 }
 
 /// `90s`, `15m`, `12h`, `7d`.
-fn age(text: &str) -> Result<Duration, String> {
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
     let wrong = || "write an age such as 90s, 15m, 12h or 7d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {

@@ -47,7 +47,7 @@ examples! {
     "../examples/websocket_chat.rs" websocket_chat,
     "../examples/websocket_client.rs" websocket_client,
     "../examples/websocket_echo.rs" websocket_echo,
-    "../examples/websub_blog.rs" websub_blog,
+    "../examples/websub_blog/main.rs" websub_blog,
 }
 
 #[path = "examples_driven/deferreds.rs"]

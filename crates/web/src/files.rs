@@ -33,6 +33,7 @@ use ropewalk_reactor::deferred::{fail, succeed};
 use ropewalk_reactor::{Deferred, Failure, Reactor};
 
 use media::Types;
+pub use media::content_type;
 use root::{Found, Pace, Root};
 use search::Search;
 use versions::Versions;

@@ -72,7 +72,7 @@ pub use cookies::{Cookie, CookieError, Cookies, SameSite};
 pub use encoding::{Coding, Compression, Decompression};
 pub use errors::{ErrorPage, ErrorPages};
 pub use extract::Rejection;
-pub use files::Files;
+pub use files::{Files, content_type};
 pub use inbound::BodyError;
 pub use incident::Escaped;
 pub use leaving::IfClientLeaves;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::kind::Kind;
@@ -293,7 +294,7 @@ fn words(command: &Command, entries: &[Entry], mistakes: &mut Vec<Mistake>) -> V
             mistakes.push(Mistake { place: entry.place.clone(), what });
             continue;
         };
-        match words_of(arg, entry) {
+        match words_of(command, arg, entry) {
             Ok(mut words) if arg.is_positional() => positional.append(&mut words),
             Ok(mut words) => options.append(&mut words),
             Err(what) => {
@@ -308,7 +309,7 @@ fn words(command: &Command, entries: &[Entry], mistakes: &mut Vec<Mistake>) -> V
     options
 }
 
-fn words_of(arg: &Arg, entry: &Entry) -> Result<Vec<String>, String> {
+fn words_of(command: &Command, arg: &Arg, entry: &Entry) -> Result<Vec<String>, String> {
     let takes_value = arg.get_action().takes_values();
     let many = matches!(arg.get_action(), ArgAction::Append);
     let texts = match &entry.word {
@@ -326,11 +327,15 @@ fn words_of(arg: &Arg, entry: &Entry) -> Result<Vec<String>, String> {
         false => format!("--{}={text}", entry.key),
     };
     let words: Vec<String> = texts.into_iter().map(word).collect();
-    // By itself: what else is missing is somebody else's mistake.
-    let alone = Command::new("alone").no_binary_name(true).arg(arg.clone().required(false));
+    // By itself: what else is missing is somebody else's mistake. The other options are there since it may name them.
+    let others =
+        command.get_arguments().filter(|other| !other.is_positional() && other.get_id() != arg.get_id());
+    let all = others.chain([arg]).map(|arg| arg.clone().required(false));
+    let alone = Command::new("alone").no_binary_name(true).args(all);
     let escaped = arg.is_positional().then(|| "--".to_owned());
     match alone.try_get_matches_from(escaped.into_iter().chain(words.iter().cloned())) {
         Ok(_) => Ok(words),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => Ok(words),
         Err(error) => Err(match std::error::Error::source(&error) {
             Some(source) => source.to_string(),
             None => crate::program::first_paragraph(&error.render().to_string()),

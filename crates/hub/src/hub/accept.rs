@@ -1,5 +1,5 @@
 //! The hub's URL: what comes in by POST, and what is answered at once. Nothing is verified and nothing fetched here (H15): what is taken
-//! is written down first, and answered then.
+//! is written down first, and answered then. Only callers of 0.3 who want to wait do (`sync`).
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use ropewalk_reactor::Outcome;
 use ropewalk_web::client::Url;
 use ropewalk_web::{Arguments, Handler, Request, Response, constant_time_eq, handler};
 
-use super::{Inner, fetch};
+use super::{Inner, fetch, sync};
 use crate::request::{self, Call, Wish, host};
 use crate::signature::Secret;
 use crate::store::{Change, Intent, List, Listing, Mode, Pair};
@@ -191,6 +191,14 @@ async fn wished(
         due_ms: now_ms,
     };
     hub.count(|statistics| statistics.wishes += 1);
+    if wish.waits {
+        return Ok(match sync::verify_now(hub, intent).await? {
+            true => Ok(Response::empty(204)),
+            false => {
+                Err(Refusal::new(409, "your callback has not confirmed it, or was not to be reached in time"))
+            }
+        });
+    }
     hub.commit(vec![Change::Wish(Box::new(intent))]).await?;
     // H12, H13: what follows begins at once, and its outcome is not waited for.
     Ok(Ok(text(202, "accepted; your callback will be asked")))

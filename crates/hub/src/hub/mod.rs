@@ -1,6 +1,6 @@
 //! `Hub`: takes wishes and pings, and does what they bring about. This file holds the parts together: the store, the lanes, the two
-//! agents, and the loop that takes what is due and runs it. Requests are read in `accept`; what is done in `verify`, `fetch` and
-//! `deliver`; what people and programs see of it in `state`.
+//! agents, and the loop that takes what is due and runs it. Requests are read in `accept`, and wait in `sync` if they ask for that; what is
+//! done is in `verify`, `fetch` and `deliver`; what people and programs see of it in `state`.
 
 mod accept;
 mod cache;
@@ -11,6 +11,7 @@ mod options;
 mod page;
 mod rate;
 mod state;
+mod sync;
 mod verify;
 
 use std::cell::{Cell, RefCell};
@@ -30,6 +31,7 @@ use lanes::{Health, LaneLimits, Lanes};
 use options::millis;
 pub use options::{HubOptions, TopicPolicy};
 use rate::Rate;
+use sync::Waiting;
 
 /// Sources of wishes whose number is remembered.
 const SOURCES_MAX: usize = 50_000;
@@ -68,6 +70,7 @@ pub(crate) struct Inner {
     callbacks: Agent,
     lanes: RefCell<Lanes>,
     cache: Cache,
+    waiting: Waiting,
     quota: RateLimit,
     rate: Rate,
     running: RefCell<BTreeMap<u64, Running<()>>>,
@@ -136,6 +139,7 @@ impl Hub {
             url: RefCell::new(options.url.clone()),
             lanes: RefCell::new(Lanes::new(lanes)),
             cache: Cache::new(&reactor, options.cache_bytes),
+            waiting: Waiting::default(),
             quota: RateLimit::new(options.wishes_per_minute, Duration::from_secs(60)).peers_max(SOURCES_MAX),
             rate: Rate::default(),
             reactor,

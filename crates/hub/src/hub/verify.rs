@@ -27,6 +27,7 @@ pub(super) async fn verify(hub: &Rc<Inner>, intent: Intent) -> Outcome<Ended> {
     {
         let change = Change::Deny { pair: intent.pair, reason, now_ms: hub.now_ms() };
         hub.commit(vec![change]).await?;
+        hub.waiting.tell(intent.serial, false);
         return Ok(Ended::well(Health::Unknown));
     }
     let now_ms = hub.now_ms();
@@ -39,7 +40,8 @@ pub(super) async fn verify(hub: &Rc<Inner>, intent: Intent) -> Outcome<Ended> {
             // The failure of a guard says nothing about the host, and is the same next time.
             let refused = failure.is::<Refused>();
             tracing::info!(callback = %host(&intent.pair.callback), "a wish is not verified: {failure}");
-            if refused || intent.attempts + 1 >= hub.options.verify_attempts {
+            let last = intent.attempts + 1 >= hub.options.verify_attempts || hub.waiting.has(intent.serial);
+            if refused || last {
                 settle(hub, &intent, false, now_ms).await?;
             } else {
                 let tries = u64::from(intent.attempts + 1);
@@ -107,14 +109,22 @@ fn challenge() -> Outcome<String> {
 
 async fn settle(hub: &Rc<Inner>, intent: &Intent, confirmed: bool, asked_ms: u64) -> Outcome<()> {
     let (pair, serial) = (intent.pair.clone(), intent.serial);
-    if intent.mode == Mode::Denied || !confirmed {
+    let change = if intent.mode == Mode::Denied || !confirmed {
         if intent.mode != Mode::Denied {
             hub.count(|statistics| statistics.unverified += 1);
         }
-        return hub.commit(vec![Change::Unverified { pair, serial }]).await;
-    }
-    hub.count(|statistics| statistics.verified += 1);
-    // H20: the lease counts from the request.
-    let lease_end_ms = asked_ms.saturating_add(intent.lease_s.saturating_mul(1_000));
-    hub.commit(vec![Change::Verified { pair, serial, now_ms: hub.now_ms(), lease_end_ms }]).await
+        Change::Unverified { pair, serial }
+    } else {
+        hub.count(|statistics| statistics.verified += 1);
+        // H20: the lease counts from the request.
+        let lease_end_ms = asked_ms.saturating_add(intent.lease_s.saturating_mul(1_000));
+        Change::Verified { pair, serial, now_ms: hub.now_ms(), lease_end_ms }
+    };
+    let work = hub.store.commit(vec![change]).await?;
+    // What comes due by it is the newer wish of the pair, if there is one: then this one has changed nothing.
+    let counts = work.is_empty();
+    hub.put(work);
+    // Whoever waits hears what is written down.
+    hub.waiting.tell(serial, confirmed && counts);
+    Ok(())
 }

@@ -17,6 +17,10 @@ pub(super) fn handler(inner: &Rc<Inner>) -> impl Handler + use<> {
     answering(move |request: Request| {
         let inner = Rc::clone(&inner);
         async move {
+            // A callback that is not known yet must not be called gone: the hub would end what has just come back.
+            if inner.loaded.wait().await.is_err() || inner.broken.get() {
+                return Response::empty(503).header("Retry-After", "60");
+            }
             let path = request.path().trim_end_matches('/');
             let id = path.rsplit('/').next().unwrap_or_default().to_owned();
             let outcome = match request.method() {

@@ -1,12 +1,13 @@
 //! The subscriber's side: finds the hub of a page, asks it, answers when it asks back, takes what it delivers, renews before the lease
 //! ends, and looks now and then whether the hub has gone silent. What is done with a delivery is the program's own business.
 //!
-//! Requests of hubs are answered in `callback`, what is kept is in `record`.
+//! Requests of hubs are answered in `callback`, what is kept is in `record`; `keep` sees to it that a list of pages is followed.
 
 mod callback;
+mod keep;
 mod record;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use ropewalk_reactor::{Deferred, Failure, LoopingCall, Outcome, Reactor, deferred};
+use ropewalk_reactor::sync::{Condition, Event};
+use ropewalk_reactor::{Deferred, Failure, LoopingCall, Outcome, Reactor, Task, deferred};
 use ropewalk_web::Handler;
 use ropewalk_web::client::{Agent, ClientError, Redirects};
 use ropewalk_web::push::Feed;
@@ -129,6 +131,12 @@ pub(crate) struct Inner {
     take: Take,
     rows: RefCell<BTreeMap<String, Following>>,
     ticker: RefCell<Option<LoopingCall>>,
+    /// The ledger was read, or cannot be: until then nothing is known of any callback.
+    loaded: Event,
+    broken: Cell<bool>,
+    /// A row has gone.
+    forgotten: Condition,
+    keepers: RefCell<Vec<Task<()>>>,
 }
 
 impl Subscriber {
@@ -149,6 +157,10 @@ impl Subscriber {
             take: Rc::new(take),
             rows: RefCell::default(),
             ticker: RefCell::default(),
+            loaded: Event::new(agent.reactor()),
+            broken: Cell::new(false),
+            forgotten: Condition::new(agent.reactor()),
+            keepers: RefCell::default(),
         });
         let loading = Rc::clone(&inner);
         inner.reactor.spawn(async move {
@@ -159,8 +171,12 @@ impl Subscriber {
                         known.entry(row.id.clone()).or_insert(row);
                     }
                 }
-                Err(failure) => tracing::error!("the subscriptions cannot be read: {failure}"),
+                Err(failure) => {
+                    loading.broken.set(true);
+                    tracing::error!("the subscriptions cannot be read: {failure}");
+                }
             }
+            loading.loaded.set();
         });
         let weak = Rc::downgrade(&inner);
         let ticker = LoopingCall::new(&inner.reactor, move |_| {
@@ -206,8 +222,21 @@ impl Subscriber {
         self.0.rows.borrow().values().cloned().collect()
     }
 
+    /// When the ledger was read; hubs that ask or deliver before wait for that.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn loaded(&self) -> Outcome<()> {
+        self.0.loaded.wait().await?;
+        match self.0.broken.get() {
+            true => Err(Failure::new("the subscriptions cannot be read")),
+            false => Ok(()),
+        }
+    }
+
     /// Ends the watching over leases and silent hubs; what is in the ledger stays.
     pub fn close(&self) {
+        self.0.keepers.borrow_mut().drain(..).for_each(|keeper| keeper.abort());
         if let Some(ticker) = self.0.ticker.take() {
             ticker.stop();
         }
@@ -245,6 +274,7 @@ impl Inner {
 
     async fn forget(&self, id: &str) -> Outcome<()> {
         self.rows.borrow_mut().remove(id);
+        self.forgotten.notify_all();
         self.ledger.forget(id).await
     }
 

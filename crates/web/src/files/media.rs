@@ -63,8 +63,14 @@ impl Types {
     }
 }
 
-/// The type of a file with this name, as everybody knows it.
-fn content_type(name: &[u8]) -> Cow<'static, str> {
+/// The type of a file with this name, as everybody knows it by its ending; what nobody knows is `application/octet-stream`. What
+/// [`Files`](crate::Files) says of it, unless it was told otherwise.
+///
+/// ```
+/// assert_eq!(ropewalk_web::content_type(b"news/feed.atom"), "application/atom+xml");
+/// ```
+#[must_use]
+pub fn content_type(name: &[u8]) -> Cow<'static, str> {
     let name = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
     let ending = name.iter().rposition(|&byte| byte == b'.').map_or(&b""[..], |dot| &name[dot + 1..]);
     let guess = std::str::from_utf8(ending).ok().and_then(|ending| mime_guess::from_ext(ending).first_raw());
