@@ -70,6 +70,14 @@ impl Transport {
         self.0.freeze()
     }
 
+    /// What [`Transport::freeze`] puts down, without the descriptor: for [`Port::thaw_here`](crate::Port::thaw_here), also where the
+    /// network is simulated.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn freeze_here(&self) -> Option<Travelled> {
+        self.0.freeze_any()
+    }
+
     /// A connection that was halted or frozen goes on as if nothing had happened.
     ///
     /// # Errors
@@ -89,25 +97,34 @@ impl Transport {
 
 impl Conn {
     fn is_freezable(&self) -> bool {
+        self.with_socket(|socket| socket.descriptor().is_some()).unwrap_or(false) && self.may_freeze()
+    }
+
+    /// Whether its state and its protocol allow it, wherever its socket comes from.
+    fn may_freeze(&self) -> bool {
         let over = flag::CLOSED | flag::CLOSING | flag::ABORTING | flag::SHUT | flag::LINGER;
         let other = flag::CONNECTING | flag::LAYERED | flag::MANUAL;
         if self.has(over | other) || matches!(self.origin.kind, OriginKind::Connecting(_)) {
             return false;
         }
-        let plain = self.with_socket(|socket| socket.descriptor().is_some()).unwrap_or(false);
-        let producing = self.if_rare(|rare| rare.producer.is_some() || !rare.waiting.is_empty());
+        let producing = self.if_rare(|rare| rare.producer.is_some());
         let protocol = self.protocol.take();
         let willing = protocol.as_ref().is_some_and(|protocol| protocol.freezable());
         self.protocol.set(protocol);
-        plain && willing && !producing.unwrap_or(false) && self.proxied().is_none()
+        willing && !producing.unwrap_or(false) && self.proxied().is_none()
     }
 
     fn freeze(self: &Rc<Self>) -> Option<Parcel> {
-        if !self.is_freezable() || self.has(flag::IN_CALL | flag::SWITCHED | flag::PENDING | flag::FROZEN) {
-            return None;
-        }
         let descriptor =
             self.with_socket(|socket| socket.descriptor()?.try_clone_to_owned().ok()).flatten()?;
+        let travelled = self.freeze_any()?;
+        Some(Parcel { travelled, descriptor })
+    }
+
+    fn freeze_any(self: &Rc<Self>) -> Option<Travelled> {
+        if !self.may_freeze() || self.has(flag::IN_CALL | flag::SWITCHED | flag::PENDING | flag::FROZEN) {
+            return None;
+        }
         let mut frozen = None;
         self.call_once(|protocol, transport| frozen = protocol.freeze(transport));
         let frozen = frozen?;
@@ -124,15 +141,22 @@ impl Conn {
             self.socket.set(Some(socket));
         }
         self.set(flag::FROZEN | flag::HALTED);
-        let travelled = Travelled {
+        Some(Travelled {
             frozen,
             unsent,
             unread,
             read_ended: self.has(flag::READ_ENDED) && !self.has(flag::END_UNTOLD),
             paused: self.has(flag::PAUSED),
             due_in: until.map(|until| until.since(reactor.now())),
-        };
-        Some(Parcel { travelled, descriptor })
+        })
+    }
+
+    /// The socket of a frozen connection, which goes on under another one of this process.
+    pub(crate) fn part_with_socket(self: &Rc<Self>) -> Option<Socket> {
+        let socket = self.socket.take().filter(|_| self.has(flag::FROZEN))?;
+        self.clear(flag::FROZEN);
+        self.close(&Lost::HandedOver);
+        Some(socket)
     }
 
     fn go_on(self: &Rc<Self>) -> io::Result<()> {
