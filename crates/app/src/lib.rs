@@ -53,7 +53,7 @@ mod tls;
 mod tree;
 mod workers;
 
-pub use application::{App, OpenDatabase, Place, Ready, Store};
+pub use application::{App, OpenChannels, OpenDatabase, Place, Ready, Store};
 pub use clock::Clock;
 pub use config::{ConfigError, Configuration, Kind, Mistake, Planned, example};
 pub use life::launch;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk_app::{App, OpenDatabase, StartError};
+use ropewalk_app::{App, OpenChannels, OpenDatabase, StartError};
 use ropewalk_channel::{Channels, ChannelsOptions, Retention, SqliteJournal};
 use ropewalk_net::ServerEndpoint;
 use ropewalk_reactor::Reactor;
@@ -64,10 +64,14 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
     }
     let admit = tokens.map(Tokens::admit);
     let opened = OpenDatabase::default();
+    // In an upgrade nothing is published any more, and without a store what is in memory goes along.
+    let carried = OpenChannels::default();
+    app.store(carried.clone());
     app.store(opened.clone());
     app.serve_home("push", listen, move |reactor| {
         // Not before it starts: another process may still have the store.
         let channels = args.channels(reactor, &opened)?;
+        carried.set(&channels);
         // Who has a token may come by any name: no page of a stranger has one.
         let loopback_only = admit.is_none();
         let origins = args.origin.clone();

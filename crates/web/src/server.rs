@@ -304,6 +304,10 @@ impl Protocol for HttpConnection {
         self.may_travel()
     }
 
+    fn is_hearing(&self) -> bool {
+        self.phase == Phase::Body
+    }
+
     fn freeze(&mut self, transport: &Transport) -> Option<Frozen> {
         self.put_down(transport)
     }

@@ -16,6 +16,9 @@ use crate::exchange::Stage;
 use crate::site::SiteCore;
 use crate::travel::{Arrived, Asked, Record};
 
+/// A body that is no longer is waited for: it comes in a moment, and then its request is answered where it was begun.
+const BODY_BYTES_AWAITED: u64 = 64 * 1024;
+
 impl HttpConnection {
     /// Whether it can come to a point at which it may go.
     pub(super) fn may_travel(&self) -> bool {
@@ -25,7 +28,11 @@ impl HttpConnection {
             Phase::Wait => {
                 self.exchange.as_ref().is_some_and(|exchange| exchange.stage.get() == Stage::Waiting)
             }
-            Phase::Body | Phase::Closing | Phase::HandedOver => false,
+            Phase::Body => self.exchange.as_ref().is_some_and(|exchange| {
+                let short = matches!(exchange.head.framing(), Framing::Length(length) if length <= BODY_BYTES_AWAITED);
+                short && exchange.stage.get() == Stage::Waiting
+            }),
+            Phase::Closing | Phase::HandedOver => false,
         }
     }
 

@@ -57,9 +57,12 @@ impl Transport {
         self.0.is_freezable()
     }
 
-    /// From now on nothing is handed to the protocol; what it writes still leaves, so that what is under way comes to its end.
+    /// From now on nothing is handed to the protocol; what it writes still leaves, so that what is under way comes to its end. Nothing
+    /// happens while the protocol is [in the middle of something](Protocol::is_hearing): to be called again then.
     pub fn halt(&self) {
-        self.0.set(flag::HALTED);
+        if !self.0.ask(|protocol| protocol.is_hearing()) {
+            self.0.set(flag::HALTED);
+        }
     }
 
     /// Makes a record of the connection, and stops it: nothing is read, sent or called until [`Transport::go_on`] or
@@ -108,10 +111,14 @@ impl Conn {
             return false;
         }
         let producing = self.if_rare(|rare| rare.producer.is_some());
+        self.ask(|protocol| protocol.freezable()) && !producing.unwrap_or(false) && self.proxied().is_none()
+    }
+
+    fn ask(&self, question: impl FnOnce(&dyn Protocol) -> bool) -> bool {
         let protocol = self.protocol.take();
-        let willing = protocol.as_ref().is_some_and(|protocol| protocol.freezable());
+        let answer = protocol.as_ref().is_some_and(|protocol| question(&**protocol));
         self.protocol.set(protocol);
-        willing && !producing.unwrap_or(false) && self.proxied().is_none()
+        answer
     }
 
     fn freeze(self: &Rc<Self>) -> Option<Parcel> {
