@@ -301,7 +301,7 @@ fn publisher(port: u16, over: Arc<AtomicBool>, count: Arc<AtomicU64>) -> JoinHan
         loop {
             let last = over.load(Ordering::Relaxed);
             let text = if last { END.to_owned() } else { format!("event {}", published.len()) };
-            let reply = if published.len() % 3 == 0 {
+            let reply = if published.len().is_multiple_of(3) {
                 Asking::new(port).ask("POST", "/channels/news", &text)
             } else {
                 asking.ask("POST", "/channels/news", &text)

@@ -98,6 +98,11 @@ impl Exchange {
         self.part::<Option<Packed>>().and_then(|packed| *packed)
     }
 
+    /// Whether another process was asked this first.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.unusual.get() && self.part::<Arrived>().is_some()
+    }
+
     /// The type of the stream that goes on here, if one had begun in another process.
     pub(crate) fn begun_elsewhere(&self) -> Option<String> {
         if !self.unusual.get() {

@@ -12,10 +12,12 @@ use ropewalk_net::{Frozen, Protocol, Transport};
 use ropewalk_wire::http1::{Fed, Framing};
 
 use super::{HttpConnection, Phase};
-use crate::exchange::Stage;
+use crate::exchange::{Exchange, Stage};
 use crate::site::SiteCore;
 use crate::travel::{Arrived, Asked, Record};
 
+/// A handler that means to wait, has done so for so long, and has not said that it may go, waits for something else than a channel.
+const PACKED_WITHIN: Duration = Duration::from_secs(1);
 /// A body that is no longer is waited for: it comes in a moment, and then its request is answered where it was begun.
 const BODY_BYTES_AWAITED: u64 = 64 * 1024;
 
@@ -25,9 +27,7 @@ impl HttpConnection {
         match self.phase {
             _ if self.stopping || self.congested => false,
             Phase::First | Phase::Idle | Phase::Head => true,
-            Phase::Wait => {
-                self.exchange.as_ref().is_some_and(|exchange| exchange.stage.get() == Stage::Waiting)
-            }
+            Phase::Wait => self.exchange.as_ref().is_some_and(|exchange| is_near_its_end(exchange)),
             Phase::Body => self.exchange.as_ref().is_some_and(|exchange| {
                 let short = matches!(exchange.head.framing(), Framing::Length(length) if length <= BODY_BYTES_AWAITED);
                 short && exchange.stage.get() == Stage::Waiting
@@ -117,4 +117,11 @@ impl HttpConnection {
         self.proceed(transport, exchange);
         self.arm(transport);
     }
+}
+
+/// Whether the answer is worth waiting for, or the request may go before it.
+fn is_near_its_end(exchange: &Exchange) -> bool {
+    let waited = exchange.transport().reactor().now().since(exchange.started);
+    exchange.stage.get() == Stage::Waiting
+        && (!exchange.patient.get() || exchange.packed().is_some() || waited < PACKED_WITHIN)
 }
