@@ -14,7 +14,7 @@ use ropewalk_channel::{Channels, ChannelsOptions, EventId, Retention};
 use ropewalk_net::{Address, Frozen, Port, Transport, Travelled, listen};
 use ropewalk_reactor::{Peer, Simulation};
 use ropewalk_web::push::{Push, PushOptions};
-use ropewalk_web::{AccessObserver, AccessRecord, Response, Site};
+use ropewalk_web::{AccessObserver, AccessRecord, RateLimit, Request, Response, Router, Site};
 
 const SSE: &str = "Accept: text/event-stream\r\n";
 const JSON: &str = "Accept: application/x-ndjson\r\n";
@@ -453,4 +453,49 @@ fn what_is_at_work_or_is_no_record_does_not_go() {
     transport.go_on().unwrap();
     let id = ground.publish("on");
     assert_eq!(ground.take(&peer), format!("id: {id}\ndata: on\n\n"));
+}
+
+/// All viewers come at once, and were counted where they came from.
+#[test]
+fn an_upgrade_is_no_flood_of_requests() {
+    let ground = Ground::calm();
+    let push = Push::new(&ground.channels, PushOptions::default());
+    let limited = Site::new(push.handler()).with(RateLimit::new(1, 60 * SECOND));
+    let new =
+        listen(ground.simulation.reactor(), &"tcp:0:interface=127.0.0.1".parse().unwrap(), limited).unwrap();
+    let peers: Vec<Peer> = (0..5).map(|_| ground.send(get("/channels/a", SSE))).collect();
+    for transport in ground.old.connections() {
+        let travelled = transport.freeze_here().unwrap();
+        new.thaw_here(&transport, &travelled).unwrap().unwrap();
+    }
+    ground.publish("for all");
+    for peer in peers {
+        assert!(ground.take(&peer).ends_with("data: for all\n\n"));
+    }
+}
+
+/// A handler at work comes to its end first, whatever it waits for.
+#[test]
+fn handlers_come_to_their_end() {
+    let wait = |request: Request| async move {
+        if request.path() == "/long" {
+            request.wait_long();
+        }
+        request.reactor().sleep(5 * SECOND).await;
+        "done"
+    };
+    let ground = common::Ground::of(Router::new().get("/long", wait).get("/short", wait));
+    for path in ["/short", "/long"] {
+        let peer = ground.send(get(path, ""));
+        let transport = ground.port.connections().pop().unwrap();
+        transport.halt();
+        ground.advance(2 * SECOND);
+        assert!(transport.freeze_here().is_none());
+        ground.advance(4 * SECOND);
+        assert!(ground.take(&peer).ends_with("done"));
+        assert!(transport.freeze_here().is_some(), "between two requests");
+        transport.go_on().unwrap();
+        drop(peer);
+        ground.advance(SECOND);
+    }
 }
