@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ropewalk_channel::Channels;
 use ropewalk_net::{Factory, ServerEndpoint};
 use ropewalk_reactor::Reactor;
 use ropewalk_store::Database;
@@ -95,6 +96,22 @@ pub trait Store: 'static {
     /// # Errors
     /// What went wrong, for the log.
     fn reclaim(&self) -> Result<(), String>;
+
+    /// What it has in memory only, for the next process; called just before [`Store::release`]. From now on it must not change, until
+    /// [`Store::reclaim`].
+    fn pack(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// In the next process, when its services have started and before it has served anybody: takes up what was packed, if that was
+    /// anything. Which store it is for is known by the order in which they were named.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log: the process goes on without.
+    fn unpack(&self, packed: &[u8]) -> Result<(), String> {
+        let _ = packed;
+        Ok(())
+    }
 }
 
 /// A database that a service opens when it starts, and that an upgrade closes: a clone of it is put here.
@@ -147,6 +164,57 @@ impl Neighbour {
     #[must_use]
     pub fn url(&self) -> Option<String> {
         self.0.bound.borrow().iter().find_map(|bound| bound.url.clone())
+    }
+}
+
+/// Channels whose history is in memory, and that an upgrade takes along: a clone of it is put here, as with [`OpenDatabase`].
+///
+/// ```
+/// use ropewalk_app::{App, OpenChannels};
+/// use ropewalk_channel::{Channels, ChannelsOptions};
+///
+/// fn build(app: &mut App) {
+///     let channels = Channels::in_memory(app.reactor(), ChannelsOptions::default());
+///     let opened = OpenChannels::default();
+///     opened.set(&channels);
+///     app.store(opened);
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct OpenChannels(Rc<RefCell<Option<Channels>>>);
+
+impl OpenChannels {
+    /// These are served now.
+    pub fn set(&self, channels: &Channels) {
+        *self.0.borrow_mut() = Some(channels.clone());
+    }
+
+    fn channels(&self) -> Option<Channels> {
+        self.0.borrow().clone()
+    }
+}
+
+impl Store for OpenChannels {
+    fn release(&self) -> Pin<Box<dyn Future<Output = Result<(), String>>>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn reclaim(&self) -> Result<(), String> {
+        self.channels().iter().for_each(Channels::go_on);
+        Ok(())
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        self.channels().map(|channels| channels.pack()).unwrap_or_default()
+    }
+
+    fn unpack(&self, packed: &[u8]) -> Result<(), String> {
+        match self.channels() {
+            Some(channels) if !channels.unpack(packed) => {
+                Err("the history of channels is not understood".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

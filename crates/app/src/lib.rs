@@ -31,7 +31,8 @@
 //! `upgrade` starts the program as it is on disk now, and hands it the listening sockets and those connections whose protocol can be frozen
 //! ([`Protocol::freeze`](ropewalk_net::Protocol::freeze), [`Factory::thaw`](ropewalk_net::Factory::thaw)); others come to their end in the old
 //! process. Whoever connects meanwhile waits in the system's queue. Until the new process is ready nothing is given up: if it fails, the old
-//! one serves on.
+//! one serves on. Connections of a web site travel between two requests, and so do streams and long polls of channels; requests that are being
+//! answered come to their end first. A [`Store`] is closed before the next process opens it, and may hand on what it has in memory only.
 //!
 //! # What is printed
 //! Once a program that `start` has put into the background is ready, each line that any part of it prints, or a child of it, becomes an event:
@@ -61,7 +62,7 @@ mod tree;
 mod workers;
 
 pub use activity::Activity;
-pub use application::{App, Neighbour, OpenDatabase, Place, Ready, Store};
+pub use application::{App, Neighbour, OpenChannels, OpenDatabase, Place, Ready, Store};
 pub use clock::Clock;
 pub use config::{ConfigError, Configuration, Kind, Mistake, Planned, example};
 pub use life::launch;

@@ -280,7 +280,7 @@ impl Running {
         });
     }
 
-    async fn start(self: &Rc<Self>, birth: &Birth, legacy: Legacy) -> Result<(), StartError> {
+    async fn start(self: &Rc<Self>, birth: &Birth, mut legacy: Legacy) -> Result<(), StartError> {
         self.handle_signals()?;
         crate::runner::register(self);
         let (states, tree, named) = {
@@ -296,6 +296,7 @@ impl Running {
             }
             node.start(&self.reactor, held).await?;
         }
+        legacy.unpack(self);
         if !held {
             self.write_pid()?;
         }

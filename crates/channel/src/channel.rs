@@ -18,6 +18,7 @@ use crate::journal::{Journal, Loaded};
 use crate::ledger::{EVENT_BYTES, Ledger};
 use crate::listeners::{Listener, Listeners, Subscription};
 use crate::log::Log;
+use crate::luggage::History;
 use crate::options::ChannelOptions;
 use crate::presence::{Attendance, Presence, PresenceChange, PresenceWatch};
 use crate::rate::Rate;
@@ -371,6 +372,27 @@ impl Channel {
         }
     }
 
+    pub(crate) fn history(&self) -> History {
+        let log = self.inner.log.borrow();
+        let extent = log.extent();
+        let events = log.read(extent.floor, Limit { events_max: usize::MAX, bytes_max: usize::MAX });
+        let clients = self.inner.clients.borrow().list();
+        History { floor: extent.floor, last: extent.last, given: log.given(), events, clients }
+    }
+
+    pub(crate) fn take_up(&self, history: History) {
+        let inner = &self.inner;
+        inner.log.borrow_mut().take_up(&history, now_us(&inner.reactor) / 1_000);
+        let mut clients = inner.clients.borrow_mut();
+        history.clients.iter().for_each(|(name, id)| clients.set(name, *id));
+        drop(clients);
+        inner.book();
+    }
+
+    pub(crate) fn shut(&self, shut: bool) {
+        self.inner.ledger.shut(shut);
+    }
+
     /// The end: what waits fails, and listeners are told.
     pub(crate) fn close(&self) {
         if !self.inner.closed.replace(true) {
@@ -425,6 +447,9 @@ impl Inner {
     fn admit(&self, data: &Data) -> Result<(), ChannelError> {
         if self.closed.get() {
             return Err(ChannelError::Closed);
+        }
+        if self.ledger.is_shut() {
+            return Err(ChannelError::Busy);
         }
         let retention = self.log.borrow().retention();
         let bytes_max = self.options.event_bytes_max.min(retention.bytes_max);

@@ -21,7 +21,8 @@ pub enum ChannelError {
     TooManyChannels,
     /// Us: the events of all channels take as much memory as they may, and nothing that can be let go of.
     MemoryFull,
-    /// Us: so many events wait for the journal that another would only add to the heap.
+    /// Us: so many events wait for the journal that another would only add to the heap; or another process is about to go on with the
+    /// channels.
     Busy,
     /// Us: as many clients have a cursor as may.
     TooManyClients,
@@ -48,7 +49,9 @@ impl fmt::Display for ChannelError {
             ChannelError::MemoryFull => {
                 f.write_str("the events of all channels take all the memory they may")
             }
-            ChannelError::Busy => f.write_str("too many events wait to be written"),
+            ChannelError::Busy => {
+                f.write_str("too many events wait to be written, or the program is being replaced")
+            }
             ChannelError::TooManyClients => f.write_str("as many clients acknowledge as may"),
             ChannelError::NoAcknowledgements => f.write_str("this channel keeps no acknowledgements"),
             ChannelError::Closed => f.write_str("the channel was removed"),

@@ -22,6 +22,8 @@ pub(crate) struct Ledger {
     waiting_bytes: Cell<usize>,
     waiting_bytes_max: usize,
     relief: RefCell<Option<Relief>>,
+    /// Another process is about to have what is here.
+    shut: Cell<bool>,
 }
 
 impl Ledger {
@@ -34,6 +36,7 @@ impl Ledger {
             waiting_bytes: Cell::new(0),
             waiting_bytes_max: options.waiting_bytes_max,
             relief: RefCell::new(None),
+            shut: Cell::new(false),
         }
     }
 
@@ -44,6 +47,15 @@ impl Ledger {
 
     pub(crate) fn on_full(&self, relief: Relief) {
         *self.relief.borrow_mut() = Some(relief);
+    }
+
+    /// Whether nothing may be published now.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.get()
+    }
+
+    pub(crate) fn shut(&self, shut: bool) {
+        self.shut.set(shut);
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -43,6 +43,7 @@ mod journal;
 mod ledger;
 mod listeners;
 mod log;
+mod luggage;
 mod name;
 mod options;
 mod presence;

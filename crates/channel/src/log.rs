@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::event::{Event, EventId};
+use crate::luggage::History;
 use crate::retention::{Extent, Limit, Retention};
 
 /// The kept events of one channel, and which id comes next.
@@ -46,6 +47,15 @@ impl Log {
             Log { retention, events, floor, last, bytes, dropped: 0, given: last, dense_from: None };
         log.retain(now_ms);
         log
+    }
+
+    /// Becomes what another log was. Ids go on above those of both.
+    pub(crate) fn take_up(&mut self, history: &History, now_ms: u64) {
+        self.events = history.events.iter().cloned().collect();
+        self.bytes = history.events.iter().map(|event| event.data.len()).sum();
+        (self.floor, self.last) = (history.floor.max(EventId(1)), history.last.max(EventId(1)));
+        self.leave_out(self.given.max(history.given));
+        self.retain(now_ms);
     }
 
     /// The next id: given once, whatever becomes of its event. None when there is none left.

@@ -15,6 +15,7 @@ use crate::error::ChannelError;
 use crate::event::{Data, EventId};
 use crate::journal::{Journal, Loaded};
 use crate::ledger::Ledger;
+use crate::luggage::{History, Reader, put, put_bytes};
 use crate::name::check_name;
 use crate::options::ChannelsOptions;
 use crate::workers::Home;
@@ -312,6 +313,47 @@ impl Channels {
         self.0.erase(name, mark, asked).add_callback(move |()| known)
     }
 
+    /// What is in memory only, for [`Channels::unpack`] in the next process of the program; nothing of channels that a journal has. From
+    /// now on publishing fails as [`ChannelError::Busy`], until [`Channels::go_on`].
+    #[must_use]
+    pub fn pack(&self) -> Vec<u8> {
+        self.0.ledger.shut(true);
+        let mut out = Vec::new();
+        if self.is_durable() {
+            return out;
+        }
+        put(&mut out, self.0.mark.get().0);
+        let channels = self.0.channels();
+        put(&mut out, channels.len() as u64);
+        for channel in channels {
+            put_bytes(&mut out, channel.name().as_bytes());
+            channel.history().write(&mut out);
+        }
+        out
+    }
+
+    /// Takes up what the channels of another process were; before anybody has seen these. False: it is not understood, and nothing has
+    /// changed.
+    pub fn unpack(&self, packed: &[u8]) -> bool {
+        if packed.is_empty() || self.is_durable() {
+            return self.is_durable();
+        }
+        let Some((mark, histories)) = read_all(packed) else { return false };
+        self.0.mark.set(self.0.mark.get().max(mark));
+        for (name, history) in histories {
+            // More than may be here now: who comes for it finds a gap.
+            if let Ok(channel) = self.channel_now(&name) {
+                channel.take_up(history);
+            }
+        }
+        true
+    }
+
+    /// The other process goes on with nothing: what is published is published here again.
+    pub fn go_on(&self) {
+        self.0.ledger.shut(false);
+    }
+
     /// Figures.
     #[must_use]
     pub fn statistics(&self) -> ChannelsStatistics {
@@ -344,6 +386,10 @@ impl Channels {
                 }
             });
         }
+        if inner.ledger.is_shut() {
+            // What is made now would be lost, and the journal is another process's.
+            return Err(ChannelError::Busy);
+        }
         inner.admit_one_more(name)?;
         let name: Rc<str> = name.into();
         let Some(journal) = &inner.journal else {
@@ -372,6 +418,17 @@ impl fmt::Debug for Channels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channels").field("statistics", &self.statistics()).finish_non_exhaustive()
     }
+}
+
+fn read_all(packed: &[u8]) -> Option<(EventId, Vec<(String, History)>)> {
+    let mut reader = Reader(packed);
+    let mark = reader.id()?;
+    let mut histories = Vec::new();
+    for _ in 0..reader.number()? {
+        let name = std::str::from_utf8(reader.bytes()?).ok()?;
+        histories.push((name.to_owned(), History::read(&mut reader)?));
+    }
+    reader.0.is_empty().then_some((mark, histories))
 }
 
 enum Begun {

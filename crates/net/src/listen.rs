@@ -20,7 +20,7 @@ use crate::opened::{self, Opened};
 use crate::protocol::Factory;
 use crate::proxied::{ProxyProtocol, ProxyStatistics};
 use crate::tls::{ServerFiles, TlsError, TlsServer};
-use crate::transport::{Origin, OriginKind, Parcel, Transport, TransportOptions};
+use crate::transport::{Origin, OriginKind, Parcel, Transport, TransportOptions, Travelled};
 
 /// Connections accepted in one turn before others get theirs.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -363,16 +363,30 @@ impl Port {
     /// # Errors
     /// The descriptor is no connection, or is not connected any more, or the system does not watch it.
     pub fn thaw(&self, parcel: Parcel) -> io::Result<Option<Transport>> {
-        let socket = Socket::adopt(parcel.descriptor)?;
+        self.thaw_socket(Socket::adopt(parcel.descriptor)?, &parcel.travelled)
+    }
+
+    /// The same with a connection that was frozen in this very process ([`Transport::freeze_here`]), which is gone then.
+    ///
+    /// # Errors
+    /// As [`Port::thaw`].
+    #[doc(hidden)]
+    pub fn thaw_here(&self, frozen: &Transport, travelled: &Travelled) -> io::Result<Option<Transport>> {
+        match frozen.0.part_with_socket() {
+            Some(socket) => self.thaw_socket(socket, travelled),
+            None => Ok(None),
+        }
+    }
+
+    fn thaw_socket(&self, socket: Socket, travelled: &Travelled) -> io::Result<Option<Transport>> {
         let peer = socket.peer_address()?;
         let factory = &self.0.factory;
-        let thaw = AssertUnwindSafe(|| factory.thaw(&peer, &parcel.travelled.frozen));
+        let thaw = AssertUnwindSafe(|| factory.thaw(&peer, &travelled.frozen));
         let Ok(Some(protocol)) = catch_unwind(thaw) else { return Ok(None) };
         let counts = factory.counts_peer(&peer);
         if !self.0.admission().admit(peer.ip().filter(|_| counts)) {
             return Ok(None);
         }
-        let travelled = &parcel.travelled;
         Transport::start_thawed(&self.0.origin, socket, travelled, peer, counts, protocol).map(Some)
     }
 

@@ -64,6 +64,12 @@ pub trait Protocol: 'static {
         false
     }
 
+    /// Whether the peer is in the middle of something that should come whole before the connection is frozen. As long as it is,
+    /// [`Transport::halt`] leaves it alone.
+    fn is_hearing(&self) -> bool {
+        false
+    }
+
     /// Puts what the next process needs to go on with this connection into a record. Bytes that wait to be sent, and bytes that were
     /// handed back ([`Transport::unread`], also during this call), travel beside it. `None` is "not now": something is under way.
     ///

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk_app::{Activity, App, OpenDatabase, StartError};
+use ropewalk_app::{Activity, App, OpenChannels, OpenDatabase, StartError};
 use ropewalk_channel::{Channels, ChannelsOptions, Retention, SqliteJournal};
 use ropewalk_net::ServerEndpoint;
 use ropewalk_reactor::Reactor;
@@ -66,6 +66,9 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
     }
     let admit = tokens.map(Tokens::admit);
     let opened = OpenDatabase::default();
+    // In an upgrade nothing is published any more, and without a store what is in memory goes along.
+    let carried = OpenChannels::default();
+    app.store(carried.clone());
     app.store(opened.clone());
     let shown: Rc<OnceCell<Channels>> = Rc::default();
     let begun = Rc::clone(&shown);
@@ -74,6 +77,7 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
         let channels = args.channels(reactor, &opened)?;
         // It is started once.
         let _ = begun.set(channels.clone());
+        carried.set(&channels);
         // Who has a token may come by any name: no page of a stranger has one.
         let loopback_only = admit.is_none();
         let origins = args.origin.clone();

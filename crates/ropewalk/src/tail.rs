@@ -1,10 +1,12 @@
 //! `ropewalk tail`: its options, and the two services that they come to. Following files is the tail crate's business.
 
+use std::future::ready;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use clap::Args;
-use ropewalk_app::{App, StartError};
+use ropewalk_app::{App, StartError, Store};
 use ropewalk_net::ServerEndpoint;
 use ropewalk_tail::{Tail, TailOptions};
 use ropewalk_web::Site;
@@ -56,8 +58,31 @@ pub(crate) fn build(app: &mut App, args: TailArgs) -> Result<(), StartError> {
         ..TailOptions::default()
     };
     let tail = Tail::start(app.reactor(), options).map_err(StartError::new)?;
+    app.store(Carried(tail.clone()));
     let viewers = tail.clone();
     app.serve_factory("raw", raw, move |_| Ok(Rc::new(viewers.raw_viewers())));
     app.serve_home("web", web, move |_| Ok(Site::new(tail.handler())));
     Ok(())
+}
+
+/// In an upgrade the lines that are kept go along, and how far the files were read.
+struct Carried(Tail);
+
+impl Store for Carried {
+    fn release(&self) -> Pin<Box<dyn Future<Output = Result<(), String>>>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn reclaim(&self) -> Result<(), String> {
+        self.0.go_on();
+        Ok(())
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        self.0.pack()
+    }
+
+    fn unpack(&self, packed: &[u8]) -> Result<(), String> {
+        if self.0.unpack(packed) { Ok(()) } else { Err("the lines of a tail are not understood".to_owned()) }
+    }
 }

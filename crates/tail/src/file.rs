@@ -3,6 +3,7 @@
 //! Knows nothing of names and rotation: `follower`, its only caller, does.
 
 use crate::start::Start;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -13,7 +14,7 @@ use std::path::Path;
 pub(crate) const BEFORE_BYTES_MAX: usize = 1024;
 
 /// What tells a file from another one under the same name. While the file is held open no other can have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Identity {
     device: u64,
     inode: u64,
@@ -77,6 +78,16 @@ impl Opened {
                 }
             }
         }
+    }
+
+    /// The place, and the bytes just before it.
+    pub(crate) fn place(&self) -> (u64, &[u8]) {
+        (self.place, &self.before)
+    }
+
+    /// Goes on at a place that was reached before, with the bytes that were before it then.
+    pub(crate) fn resume(&mut self, place: u64, before: Vec<u8>) {
+        (self.place, self.before) = (place, before);
     }
 
     /// How long the file is now, in bytes.

@@ -5,6 +5,7 @@
 use crate::file::{BEFORE_BYTES_MAX, Found, Identity, Opened};
 use crate::split::{Line, LineSplitter};
 use crate::start::Start;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -42,6 +43,16 @@ pub struct Statistics {
     pub held_bytes: usize,
     /// Files that have taken the name and wait until the present one is read to its end.
     pub successors: usize,
+}
+
+/// How far a follower has come.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Reached {
+    pub(crate) path: String,
+    identity: Identity,
+    place: u64,
+    before: Vec<u8>,
+    held: Vec<u8>,
 }
 
 /// Follows one file name, line by line.
@@ -146,6 +157,29 @@ impl Follower {
             *lines += 1;
             sink(line);
         });
+    }
+
+    /// How far it has come, for another process.
+    pub(crate) fn reached(&self) -> Reached {
+        let (place, before) = self.current.place();
+        Reached {
+            path: self.path.to_string_lossy().into_owned(),
+            identity: self.current.identity,
+            place,
+            before: before.to_vec(),
+            held: self.splitter.held().to_vec(),
+        }
+    }
+
+    /// Goes on where another process was with this name; a file that has got it since is read from its beginning.
+    pub(crate) fn go_on_at(&mut self, reached: Reached) {
+        if reached.identity == self.current.identity {
+            self.current.resume(reached.place, reached.before);
+            self.splitter.hold_again(reached.held);
+        } else {
+            self.current.resume(0, Vec::new());
+            self.splitter.hold_again(Vec::new());
+        }
     }
 
     /// What has been and what waits.

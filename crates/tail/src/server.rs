@@ -1,7 +1,7 @@
 //! The log-tail server: followers and standard input publish to a channel, and every viewer reads it: raw TCP, Server-Sent
 //! Events, long poll, and a page. It joins the parts of this crate with the reactor; listening is the application's business.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use ropewalk_web::push::{self, Feed, RawViewers};
 use ropewalk_web::{Answer, Handler, IntoAnswer, Request, Response, Router};
 use serde_json::json;
 
+use crate::follower::Reached;
 use crate::input::Input;
 use crate::{Follower, Line, LineSplitter, Progress, Start, Watch};
 
@@ -93,6 +94,8 @@ struct Inner {
     options: TailOptions,
     files: RefCell<Vec<Followed>>,
     looking: RefCell<Option<LoopingCall>>,
+    /// Another process is about to go on: nothing is read here.
+    packed: Cell<bool>,
 }
 
 struct Followed {
@@ -122,6 +125,7 @@ impl Tail {
             options,
             files: RefCell::new(files),
             looking: RefCell::new(None),
+            packed: Cell::new(false),
         }));
         tail.follow();
         if input {
@@ -152,6 +156,46 @@ impl Tail {
     #[must_use]
     pub fn raw_viewers(&self) -> RawViewers {
         RawViewers::new(&self.0.feed, self.0.options.history).token(self.0.options.token.as_deref())
+    }
+
+    /// All lines that are kept, and how far each file was read, for the next process of the program. From now on nothing is read, until
+    /// [`Tail::go_on`].
+    #[must_use]
+    pub fn pack(&self) -> Vec<u8> {
+        self.0.packed.set(true);
+        let reached: Vec<Reached> =
+            self.0.files.borrow().iter().map(|followed| followed.follower.reached()).collect();
+        let mut packed = serde_json::to_vec(&reached).expect("a vector takes everything");
+        packed.push(b'\n');
+        packed.extend(self.0.feed.channel().pack());
+        packed
+    }
+
+    /// Goes on where another process was, instead of where this one has begun; before anybody has seen it. False: what that one has left is
+    /// not understood.
+    pub fn unpack(&self, packed: &[u8]) -> bool {
+        let Some(end) = packed.iter().position(|&byte| byte == b'\n') else { return false };
+        let Ok(all) = serde_json::from_slice::<Vec<Reached>>(&packed[..end]) else { return false };
+        if !self.0.feed.channel().unpack(&packed[end + 1..]) {
+            return false;
+        }
+        let mut files = self.0.files.borrow_mut();
+        for reached in all {
+            let same = |followed: &&mut Followed| followed.follower.path().to_string_lossy() == reached.path;
+            if let Some(followed) = files.iter_mut().find(same) {
+                followed.follower.go_on_at(reached);
+            }
+        }
+        drop(files);
+        self.step_all();
+        true
+    }
+
+    /// The next process has failed: this one reads on.
+    pub fn go_on(&self) {
+        self.0.packed.set(false);
+        self.0.feed.channel().go_on();
+        self.step_all();
     }
 
     fn status(&self) -> serde_json::Value {
@@ -218,6 +262,9 @@ impl Tail {
 
     /// Reads on in one file; a long way goes in several turns.
     fn step(&self, number: usize) {
+        if self.0.packed.get() {
+            return;
+        }
         let outcome = {
             let mut files = self.0.files.borrow_mut();
             let Some(followed) = files.get_mut(number) else { return };
@@ -246,6 +293,11 @@ impl Tail {
             let mut splitter = LineSplitter::new();
             loop {
                 let piece = input.piece().await;
+                while let Some(inner) = weak.upgrade().filter(|inner| inner.packed.get()) {
+                    let waited = inner.reactor.sleep(LOOK_UNTOLD);
+                    drop(inner);
+                    waited.await;
+                }
                 let Some(inner) = weak.upgrade() else { return };
                 let label = inner.options.label.then_some("standard input");
                 let sink = &mut |line: Line<'_>| publish(&inner.feed, label, line.text);

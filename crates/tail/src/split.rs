@@ -77,6 +77,15 @@ impl LineSplitter {
         }
     }
 
+    /// What waits for its end, for another process.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    pub(crate) fn hold_again(&mut self, held: Vec<u8>) {
+        self.held = held;
+    }
+
     /// How many bytes of an unfinished line wait.
     pub fn held_bytes(&self) -> usize {
         self.held.len()

@@ -193,6 +193,9 @@ impl Exchange {
     /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
     pub(crate) fn respond(&self, response: Response) -> Rest {
         debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
+        if let Some(begun) = self.begun_elsewhere() {
+            return self.respond_on(&begun, response);
+        }
         let mut response = if is_plain(&response) && !self.unusual.get() {
             response
         } else {
@@ -235,6 +238,29 @@ impl Exchange {
         }
         self.finished();
         Rest::Nothing
+    }
+
+    /// Goes on with a stream of this type whose head was sent by another process. Any other answer cannot follow it: the connection
+    /// ends, and the client comes back.
+    #[cold]
+    fn respond_on(&self, begun: &str, response: Response) -> Rest {
+        let Some(response) = self.fit_or_report(response) else { return Rest::Nothing };
+        let same = response.status == 200 && response.content_type.as_deref() == Some(begun);
+        match response.body {
+            Body::Takeover(protocol) if same => Rest::Takeover(protocol),
+            other => {
+                discard(other);
+                self.break_with_the_past();
+                Rest::Nothing
+            }
+        }
+    }
+
+    /// What was begun by another process cannot go on here.
+    #[cold]
+    fn break_with_the_past(&self) {
+        self.stage.set(Stage::Lost);
+        self.transport().lose_connection();
     }
 
     /// Does what an answer is marked with.
@@ -373,6 +399,10 @@ impl Exchange {
 
     /// Sends the head of an answer whose body is written by hand.
     pub(crate) fn begin(&self, response: Response) {
+        if self.begun_elsewhere().is_some() {
+            discard(response);
+            return self.break_with_the_past();
+        }
         let response = self.amended(self.fit(response));
         if response.marks.has(Marks::CLOSE) {
             self.close.set(true);
@@ -470,7 +500,9 @@ impl Exchange {
     /// The answer is complete: it is accounted, and whoever waits for it is told.
     fn finished(&self) {
         self.stage.set(Stage::Finished);
-        self.site().account(self);
+        if self.begun_elsewhere().is_none() {
+            self.site().account(self);
+        }
         if self.waiters.borrow().is_empty() {
             return;
         }
@@ -508,7 +540,10 @@ impl Exchange {
     pub(crate) fn lost(&self, lost: &Lost) {
         if !self.is_over() {
             self.stage.set(Stage::Lost);
-            self.site().account(self);
+            // Who has it now accounts for it.
+            if !matches!(lost, Lost::HandedOver) {
+                self.site().account(self);
+            }
         }
         self.tell_lost(lost);
         self.body_error(BodyError::Lost);

@@ -62,6 +62,7 @@ mod site;
 pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
+mod travel;
 pub mod websocket;
 mod xsrf;
 

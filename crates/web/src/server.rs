@@ -10,12 +10,13 @@
 mod answering;
 mod deadline;
 mod flight;
+mod freezing;
 mod sending;
 
 use std::rc::Rc;
 use std::task::Context;
 
-use ropewalk_net::{Lost, Protocol, Transport};
+use ropewalk_net::{Frozen, Lost, Protocol, Transport};
 use ropewalk_wire::http1::{Fed, Framing};
 
 use crate::exchange::{Exchange, Stage};
@@ -293,10 +294,26 @@ impl Protocol for HttpConnection {
         };
         self.file_lost(transport, &exchange, lost);
         exchange.lost(lost);
-        if !matches!(lost, Lost::Stopped) {
+        if !matches!(lost, Lost::Stopped | Lost::HandedOver) {
             self.let_go(transport, &exchange);
         }
         self.flight = None;
+    }
+
+    fn freezable(&self) -> bool {
+        self.may_travel()
+    }
+
+    fn is_hearing(&self) -> bool {
+        self.phase == Phase::Body
+    }
+
+    fn freeze(&mut self, transport: &Transport) -> Option<Frozen> {
+        self.put_down(transport)
+    }
+
+    fn thawed(&mut self, transport: &Transport) {
+        self.go_on_here(transport);
     }
 }
 

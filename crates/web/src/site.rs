@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use ropewalk_net::{Address, Factory, Protocol};
+use ropewalk_net::{Address, Factory, Frozen, Protocol};
 use ropewalk_reactor::{Reactor, Time};
 use ropewalk_wire::http1::{self, Head};
 
@@ -202,6 +202,10 @@ impl SiteHandle {
 impl Factory for Site {
     fn build_protocol(&self, _peer: &Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(HttpConnection::new(&self.core)))
+    }
+
+    fn thaw(&self, _peer: &Address, frozen: &Frozen) -> Option<Box<dyn Protocol>> {
+        HttpConnection::thaw(&self.core, frozen)
     }
 
     fn start_factory(&self, _reactor: &Reactor) {

@@ -142,6 +142,8 @@ pub(crate) struct Legacy {
     upgrade: bool,
     pub(crate) inherited: Inherited,
     pid: Option<OwnedFd>,
+    /// What stores had in memory only, by their number.
+    luggage: Vec<(usize, Vec<u8>)>,
     /// Frozen connections, by their service and which of its ports accepted them.
     connections: Vec<(String, usize, Parcel)>,
 }
@@ -154,6 +156,20 @@ impl Legacy {
     pub(crate) fn take_pid(&mut self, rundir: Option<&Rundir>) -> Option<PidFile> {
         let (fd, rundir) = (self.pid.take()?, rundir?);
         Some(PidFile::inherit(fd, rundir.pid_path()))
+    }
+
+    /// Hands on what stores had in memory. One that is not understood is missed by its viewers, and by nobody else.
+    pub(crate) fn unpack(&mut self, running: &Running) {
+        let stores = running.app.borrow().stores.clone();
+        for (index, packed) in std::mem::take(&mut self.luggage) {
+            let taken = match stores.get(index) {
+                Some((_, store)) => store.unpack(&packed),
+                None => Err("there is no such store any more".to_owned()),
+            };
+            if let Err(error) = taken {
+                tracing::warn!("what the process before had in memory is lost: {error}");
+            }
+        }
     }
 
     /// Goes on with the connections.
@@ -184,6 +200,10 @@ fn receive(wire: &mut Wire) -> io::Result<Legacy> {
                 legacy.inherited.add(text(&line, "service"), text(&line, "endpoint"), fd);
             }
             "pid" => legacy.pid = Some(wire.descriptor()?),
+            "luggage" => {
+                let packed = wire.exactly(number(&line, "bytes"))?;
+                legacy.luggage.push((number(&line, "store"), packed));
+            }
             "connection" => legacy.connections.push(connection(wire, &line)?),
             "batch" => wire.say(&json!({ "say": "taken", "connections": legacy.connections.len() }))?,
             "go" => return Ok(legacy),
@@ -196,8 +216,12 @@ fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line[key].as_str().unwrap_or_default()
 }
 
+fn number(line: &Value, key: &str) -> usize {
+    line[key].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
+}
+
 fn connection(wire: &mut Wire, line: &Value) -> io::Result<(String, usize, Parcel)> {
-    let number = |key: &str| line[key].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
+    let number = |key: &str| number(line, key);
     let descriptor = wire.descriptor()?;
     let bytes = wire.exactly(number("bytes"))?;
     let unsent = wire.exactly(number("unsent"))?;

@@ -4,8 +4,9 @@
 //! ```text
 //!   old: starts the new one          new: reads its configuration ── prepared
 //!        accepts no more, freezes, saves
-//!        listeners, connections ──►       takes them, batch by batch ── taken
-//!        go ──►                           opens its stores, starts, accepts nothing ── ready
+//!        listeners, luggage,
+//!        connections ──►                  takes them, batch by batch ── taken
+//!        go ──►                           opens its stores, starts, unpacks, accepts nothing ── ready
 //!        yours ──►                        is the program
 //!        lets what cannot travel come to its end
 //! ```
@@ -101,6 +102,10 @@ async fn give(running: &Rc<Running>, new: &mut New, still: &Still) -> Result<(),
     if let Some(fd) = pid.map_err(|error| format!("the pid file: {error}"))? {
         new.send(&json!({ "say": "pid" }), fd).map_err(refuses)?;
     }
+    for (index, packed) in still.luggage.iter().enumerate().filter(|(_, packed)| !packed.is_empty()) {
+        new.say(&json!({ "say": "luggage", "store": index, "bytes": packed.len() }));
+        new.transport.write(packed);
+    }
     new.batch().await.map_err(refuses)?;
     let refuses = |error| format!("the new process does not take the connections: {error}");
     for batch in still.frozen.chunks(BATCH) {
@@ -128,6 +133,8 @@ struct Still {
     nodes: Vec<Rc<Node>>,
     /// Those that were closed.
     stores: Vec<Rc<dyn Store>>,
+    /// What each of them had in memory only.
+    luggage: Vec<Vec<u8>>,
 }
 
 impl Still {
@@ -150,6 +157,8 @@ impl Still {
         loop {
             let mut again = Vec::new();
             for (service, port, transport) in waiting {
+                // Again, for those whose peer was in the middle of something.
+                transport.halt();
                 match transport.freeze() {
                     Some(parcel) => frozen.push(Item { service, port, transport, parcel }),
                     None if transport.is_closing() => {}
@@ -166,7 +175,7 @@ impl Still {
             // It has not come to rest: it stays, and is served to its end here.
             let _ = transport.go_on();
         }
-        Still { frozen, nodes, stores: Vec::new() }
+        Still { frozen, nodes, stores: Vec::new(), luggage: Vec::new() }
     }
 
     /// Stores are closed, and locks let go of, before the other one opens them.
@@ -177,6 +186,7 @@ impl Still {
         };
         states.close().await.map_err(|failure| format!("the state cannot be saved: {failure}"))?;
         for (_, store) in stores {
+            self.luggage.push(store.pack());
             let released = store.release();
             self.stores.push(store);
             released.await.map_err(|error| format!("a store cannot be closed: {error}"))?;

@@ -144,7 +144,9 @@ impl RateLimit {
 
 impl Middleware for RateLimit {
     fn handle(&self, request: Request, next: &Next) -> Answer {
-        match self.admit(&request) {
+        // Whoever came with an upgrade was counted where the request was asked first, and all come in one moment.
+        let admitted = if request.exchange().has_arrived() { Ok(()) } else { self.admit(&request) };
+        match admitted {
             Ok(()) => next.handle(request),
             Err(refused) => Answer::Now(refused),
         }

@@ -74,7 +74,7 @@ fn wish(mut message: Map<String, Value>) -> Result<Wish, &'static str> {
         (None, None) => None,
         _ => return Err("since is an id"),
     };
-    Ok(Wish { since, name: text(&mut message, "name")?, client: text(&mut message, "ack")? })
+    Ok(Wish { since, name: text(&mut message, "name")?, client: text(&mut message, "ack")?, goes_on: false })
 }
 
 fn data(mut message: Map<String, Value>) -> Result<Data, &'static str> {

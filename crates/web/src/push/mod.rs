@@ -28,7 +28,7 @@ use std::time::Duration;
 use ropewalk_channel::{
     Batch, Channel, ChannelError, Data, Event, EventId, Limit, Listener, Retention, Since, Slow, Subscription,
 };
-use ropewalk_reactor::{Deferred, Firing, Key, LoopingCall, Reactor, Time};
+use ropewalk_reactor::{Deferred, Firing, LoopingCall, Reactor, Time};
 
 pub use following::following;
 pub use grant::{Action, Admit, Grant};
@@ -37,9 +37,8 @@ pub use poll::poll;
 pub use raw::RawViewers;
 pub use script::{SCRIPT, script};
 pub use service::{Allow, Push, PushOptions, Upgrade, service};
-pub use stream::{resume, sse};
+pub use stream::sse;
 pub use token::{Algorithm, KeyError, Tokens};
-pub use viewer::Parked;
 use viewer::{Line, Viewer};
 
 use crate::websocket::Burst;
@@ -73,7 +72,7 @@ pub(crate) struct Inner {
     channel: Channel,
     viewers: RefCell<Vec<Rc<Viewer>>>,
     /// Long polls that wait for the next event.
-    waiters: RefCell<Vec<Waiter>>,
+    waiters: RefCell<Vec<Firing<()>>>,
     /// Events up to here were handed to the viewers that keep up.
     delivered: Cell<EventId>,
     /// A delivery is among the ready work.
@@ -82,13 +81,8 @@ pub(crate) struct Inner {
     heartbeat: RefCell<Option<LoopingCall>>,
     /// The last long poll answer: all who ask for the same get the same bytes.
     polled: RefCell<Option<Polled>>,
-}
-
-/// A long poll that waits: who is to be told, on which connection, and what it has.
-struct Waiter {
-    firing: Firing<()>,
-    transport: Key,
-    parked: Parked,
+    /// The head of the request that began a stream last.
+    remembered: RefCell<Weak<[u8]>>,
 }
 
 /// How a viewer begins.
@@ -132,6 +126,7 @@ impl Feed {
             subscription: RefCell::new(None),
             heartbeat: RefCell::new(None),
             polled: RefCell::new(None),
+            remembered: RefCell::new(Weak::<[u8; 0]>::new()),
         });
         let told = Rc::new(Told(Rc::downgrade(&inner)));
         *inner.subscription.borrow_mut() = Some(inner.channel.subscribe(told));
@@ -167,41 +162,29 @@ impl Feed {
     /// Viewers whose connection stays open now; a long poll counts while it waits.
     #[must_use]
     pub fn viewers(&self) -> usize {
-        let waiters = self.0.waiters.borrow().iter().filter(|waiter| !waiter.firing.fired()).count();
+        let waiters = self.0.waiters.borrow().iter().filter(|waiter| !waiter.fired()).count();
         self.0.viewers.borrow().len() + waiters
     }
 
-    /// Every viewer in words, with the key of its connection: what another process needs to go on with them. A viewer that still
-    /// has something to be sent is at its cursor when that has been sent. WebSockets are not among them: they are told that the
-    /// program goes, and come back at the id they have.
-    #[must_use]
-    pub fn parked(&self) -> Vec<(Key, Parked)> {
-        let viewers = self.0.viewers.borrow();
-        let channel = self.0.channel.name();
-        let streams = viewers.iter().filter_map(|viewer| {
-            let Line::Stream(transport, kind) = &viewer.line else { return None };
-            let parked = Parked {
-                channel: channel.to_string(),
-                kind: *kind,
-                cursor: viewer.cursor.get(),
-                name: viewer.attendance.name().map(str::to_owned),
-            };
-            Some((transport.id(), parked))
-        });
-        let waiters = self.0.waiters.borrow();
-        let polls = waiters.iter().filter(|waiter| !waiter.firing.fired());
-        streams.chain(polls.map(|waiter| (waiter.transport, waiter.parked.clone()))).collect()
+    /// Keeps the head of a stream's request. Clients of one program, or behind one proxy, say the same, and share it.
+    fn remember(&self, head: &[u8]) -> Rc<[u8]> {
+        if let Some(same) = self.0.remembered.borrow().upgrade().filter(|same| **same == *head) {
+            return same;
+        }
+        let kept: Rc<[u8]> = head.into();
+        *self.0.remembered.borrow_mut() = Rc::downgrade(&kept);
+        kept
     }
 
     /// Fires at the next event.
-    fn changed(&self, transport: Key, parked: Parked) -> Deferred<()> {
+    fn changed(&self) -> Deferred<()> {
         let (firing, deferred) = Deferred::new(&self.0.reactor);
         let mut waiters = self.0.waiters.borrow_mut();
         // Those whose client left are dropped here, so that a silent channel does not collect them.
         if waiters.len() == waiters.capacity() {
-            waiters.retain(|waiter| !waiter.firing.fired());
+            waiters.retain(|waiter| !waiter.fired());
         }
-        waiters.push(Waiter { firing, transport, parked });
+        waiters.push(firing);
         deferred
     }
 
@@ -210,6 +193,8 @@ impl Feed {
         let inner = &self.0;
         let cursor = match joining.since {
             Since::Now => inner.channel.last(),
+            // Its connection may be full from the beginning, where it was served by another process before.
+            Since::After(id) => id,
             _ => EventId::EARLIEST,
         };
         let attendance = inner.channel.enter(joining.name.as_deref());
@@ -288,7 +273,7 @@ impl Inner {
         self.fan_out(from, &batch);
         for waiter in std::mem::take(&mut *self.waiters.borrow_mut()) {
             // It fails when the client has left.
-            let _ = waiter.firing.callback(());
+            let _ = waiter.callback(());
         }
         if batch.more {
             self.schedule();
@@ -373,7 +358,7 @@ impl Inner {
         }
         for waiter in self.waiters.take() {
             // It fails when the client has left.
-            let _ = waiter.firing.callback(());
+            let _ = waiter.callback(());
         }
     }
 }

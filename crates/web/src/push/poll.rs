@@ -13,11 +13,11 @@ use ropewalk_reactor::Failure;
 use ropewalk_reactor::failure::TimedOut;
 
 use super::kind::Kind;
-use super::viewer::Parked;
 use super::{Feed, Joining, stream};
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::{Handler, handler};
+use crate::travel::Packed;
 
 /// How long a poll waits: under the half minute at which proxies begin to lose patience.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -37,7 +37,9 @@ pub fn poll(feed: &Feed) -> impl Handler + use<> {
 }
 
 pub(super) async fn answer(feed: &Feed, request: &Request, joining: Joining) -> Result<Response, Failure> {
-    let patience = feed.reactor().now() + PATIENCE;
+    // One that came from another process has waited there already.
+    let left = stream::arrived(request).and_then(|arrived| arrived.left);
+    let patience = feed.reactor().now() + left.unwrap_or(PATIENCE);
     let until = joining.until.map_or(patience, |until| until.min(patience));
     let _here = feed.channel().enter(joining.name.as_deref());
     // "From now on" becomes a place, so that nothing is missed while this waits.
@@ -58,20 +60,16 @@ pub(super) async fn answer(feed: &Feed, request: &Request, joining: Joining) -> 
             place = Since::After(feed.channel().last());
         }
         let Since::After(cursor) = place else { unreachable!("every other place was made one of these") };
-        let parked = Parked {
-            channel: feed.channel().name().to_string(),
-            kind: Kind::Poll,
-            cursor,
-            name: joining.name.as_deref().map(str::to_owned),
-        };
         let left = until - feed.reactor().now();
-        over = wait(feed, request, left, parked).await?;
+        request.exchange().pack(Some(Packed { place: cursor.0, until: patience }));
+        over = wait(feed, request, left).await?;
+        request.exchange().pack(None);
     }
 }
 
 /// Waits for the next event; true when there was none in time, or the program stops.
-async fn wait(feed: &Feed, request: &Request, left: Duration, parked: Parked) -> Result<bool, Failure> {
-    let changed = feed.changed(request.transport().id(), parked);
+async fn wait(feed: &Feed, request: &Request, left: Duration) -> Result<bool, Failure> {
+    let changed = feed.changed();
     let mut changed = pin!(changed.add_timeout(left));
     let mut told = Some(Box::pin(request.notify_finish()));
     poll_fn(|context| {

@@ -4,7 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_net::{Address, Factory, Lost, Protocol, Transport};
+use ropewalk_channel::{EventId, Since};
+use ropewalk_net::{Address, Factory, Frozen, Lost, Protocol, Transport};
 
 use super::kind::Kind;
 use super::viewer::{Line, Viewer};
@@ -13,6 +14,8 @@ use crate::constant_time_eq;
 
 /// How long a viewer may take to send the token.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
+/// Whose record it is that travels to another process, and its form: the id of the last event, in eight bytes.
+const RECORD: (&str, u32) = ("ropewalk-raw", 1);
 /// A longer first line is no token.
 const TOKEN_BYTES_MAX: usize = 1024;
 
@@ -38,15 +41,32 @@ impl RawViewers {
     }
 }
 
-impl Factory for RawViewers {
-    fn build_protocol(&self, _peer: &Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(RawViewer {
+impl RawViewers {
+    fn viewer(&self) -> RawViewer {
+        RawViewer {
             feed: self.feed.clone(),
-            history: self.history,
+            since: stream::last(self.history),
             token: self.token.clone(),
             said: Vec::new(),
             viewer: None,
-        }))
+        }
+    }
+}
+
+impl Factory for RawViewers {
+    fn build_protocol(&self, _peer: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self.viewer()))
+    }
+
+    /// Only who has said the token comes here.
+    fn thaw(&self, _peer: &Address, frozen: &Frozen) -> Option<Box<dyn Protocol>> {
+        let (true, Ok(cursor)) =
+            ((&*frozen.kind, frozen.version) == RECORD, frozen.bytes.as_slice().try_into())
+        else {
+            return None;
+        };
+        let since = Since::After(EventId(u64::from_be_bytes(cursor)));
+        Some(Box::new(RawViewer { since, ..self.viewer() }))
     }
 
     fn overflow(&self) -> &[u8] {
@@ -56,7 +76,8 @@ impl Factory for RawViewers {
 
 struct RawViewer {
     feed: Feed,
-    history: usize,
+    /// Where it begins.
+    since: Since,
     token: Option<Rc<str>>,
     said: Vec<u8>,
     viewer: Option<Rc<Viewer>>,
@@ -66,7 +87,7 @@ impl RawViewer {
     fn join(&mut self, transport: &Transport) {
         transport.set_deadline(None);
         self.said = Vec::new();
-        let joining = Joining { since: stream::last(self.history), name: None, until: None };
+        let joining = Joining { since: self.since, name: None, until: None };
         self.viewer = Some(self.feed.join(Line::Stream(transport.clone(), Kind::Raw), &joining));
     }
 }
@@ -114,5 +135,19 @@ impl Protocol for RawViewer {
         if let Some(viewer) = self.viewer.take() {
             self.feed.leave(&viewer);
         }
+    }
+
+    fn freezable(&self) -> bool {
+        self.viewer.is_some()
+    }
+
+    fn freeze(&mut self, _transport: &Transport) -> Option<Frozen> {
+        let cursor = self.viewer.as_ref()?.cursor.get();
+        let (kind, version) = RECORD;
+        Some(Frozen { kind: kind.to_owned(), version, bytes: cursor.0.to_be_bytes().to_vec() })
+    }
+
+    fn thawed(&mut self, transport: &Transport) {
+        self.join(transport);
     }
 }

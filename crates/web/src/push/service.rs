@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use ropewalk_channel::{Channel, Channels, EventId, Limit, Since, check_name};
-use ropewalk_reactor::{Failure, Key, Outcome};
+use ropewalk_reactor::{Failure, Outcome};
 use serde_json::{Value, json};
 
 use super::grant::{Action, Admit, Grant};
 use super::kind::Kind;
 use super::publish::{answer_id, publish, refused};
-use super::viewer::Parked;
 use super::{Feed, Inner as FeedInner, Joining, guard, poll, socket, stream};
 use crate::accept::Preference;
 use crate::answer::Answer;
@@ -168,13 +167,6 @@ impl Push {
         feed
     }
 
-    /// All viewers in words; see [`Feed::parked`].
-    #[must_use]
-    pub fn parked(&self) -> Vec<(Key, Parked)> {
-        let feeds: Vec<Feed> = self.0.feeds.borrow().values().filter_map(Weak::upgrade).map(Feed).collect();
-        feeds.iter().flat_map(Feed::parked).collect()
-    }
-
     /// Viewers of all channels.
     #[must_use]
     pub fn viewers(&self) -> usize {
@@ -305,7 +297,7 @@ impl Push {
             joining.since = Since::After(feed.channel().last());
         }
         let place = place(feed.channel(), joining.since);
-        Ok(stream::begin(&feed, kind, joining).header("Last-Event-ID", place.to_string()))
+        Ok(stream::begin(&feed, request, kind, joining).header("Last-Event-ID", place.to_string()))
     }
 
     /// A WebSocket that begins with this channel.
@@ -334,7 +326,10 @@ impl Push {
         let name = given.map(Rc::from);
         let mut since = wish.since.unwrap_or(Since::Now);
         if let Some(client) = &wish.client {
-            since = Since::After(begin_client(feed.channel(), client, since).await?);
+            let begun = begin_client(feed.channel(), client, since).await?;
+            if !wish.goes_on {
+                since = Since::After(begun);
+            }
         }
         Ok((feed, Joining { since, name, until: None }))
     }
@@ -409,12 +404,15 @@ pub(super) struct Wish {
     pub(super) name: Option<String>,
     /// Its name, as one that acknowledges.
     pub(super) client: Option<String>,
+    /// It was served by another process before, and goes on where it was.
+    pub(super) goes_on: bool,
 }
 
 impl Wish {
     fn of(request: &Request) -> Wish {
         let since = stream::since(request);
-        Wish { since, name: request.argument("name"), client: request.argument("ack") }
+        let goes_on = stream::arrived(request).is_some();
+        Wish { since, name: request.argument("name"), client: request.argument("ack"), goes_on }
     }
 }
 

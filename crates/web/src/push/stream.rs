@@ -4,14 +4,15 @@
 use std::rc::Rc;
 
 use ropewalk_channel::{EventId, Since};
-use ropewalk_net::{Lost, Protocol, Transport};
+use ropewalk_net::{Frozen, Lost, Protocol, Transport};
 
 use super::kind::Kind;
-use super::viewer::{Line, Parked, Viewer};
+use super::viewer::{Line, Viewer};
 use super::{Feed, Joining};
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::{Handler, handler};
+use crate::travel::{Arrived, Asked, Record};
 
 /// A handler that streams a feed as Server-Sent Events. It begins after `Last-Event-ID` (or `?since=ID`, where 0 is the earliest
 /// kept), else with the last `?last=N` events, else with the last `history`. `?history=N` is the same as `?last=N`.
@@ -20,38 +21,36 @@ pub fn sse(feed: &Feed, history: usize) -> impl Handler + use<> {
     let feed = feed.clone();
     handler(move |request: Request| {
         let joining = Joining { since: since(&request).unwrap_or(last(history)), name: None, until: None };
-        begin(&feed, Kind::Sse, joining)
+        begin(&feed, &request, Kind::Sse, joining)
     })
 }
 
 /// The answer that is a stream.
-pub(super) fn begin(feed: &Feed, kind: Kind, joining: Joining) -> Response {
+pub(super) fn begin(feed: &Feed, request: &Request, kind: Kind, joining: Joining) -> Response {
     Response::takeover(Stream {
         feed: feed.clone(),
         kind,
         joining: Some(Box::new(joining)),
         viewer: None,
-        resumed: false,
+        asked: feed.remember(request.exchange().head.raw()),
+        resumed: arrived(request).is_some(),
     })
     .content_type(kind.content_type())
     .header("Cache-Control", "no-cache")
     .header("X-Accel-Buffering", "no")
 }
 
-/// The protocol that goes on with a stream whose connection came from another process; its head was sent there. None for a kind
-/// that is no stream of this module.
-#[must_use]
-pub fn resume(feed: &Feed, parked: &Parked) -> Option<Box<dyn Protocol>> {
-    if !matches!(parked.kind, Kind::Sse | Kind::Json) {
-        return None;
-    }
-    let name = parked.name.as_deref().map(Rc::from);
-    let joining = Some(Box::new(Joining { since: Since::After(parked.cursor), name, until: None }));
-    Some(Box::new(Stream { feed: feed.clone(), kind: parked.kind, joining, viewer: None, resumed: true }))
+/// What is known of a request that came from another process.
+pub(super) fn arrived(request: &Request) -> Option<Rc<Arrived>> {
+    request.exchange().part::<Arrived>()
 }
 
-/// Where a client wants to begin, if it says so. An id that is not one of ours can only be answered with a gap.
+/// Where a client wants to begin, if it says so; one that was served by another process goes on where it was there. An id that is not one
+/// of ours can only be answered with a gap.
 pub(super) fn since(request: &Request) -> Option<Since> {
+    if let Some(arrived) = arrived(request) {
+        return Some(Since::After(EventId(arrived.place)));
+    }
     let id = request.header("last-event-id").map(str::to_owned).or_else(|| request.argument("since"));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
         return Some(Since::After(id.parse().unwrap_or(EventId::MAX)));
@@ -71,6 +70,9 @@ struct Stream {
     /// Gone when it has joined: an idle viewer should be small.
     joining: Option<Box<Joining>>,
     viewer: Option<Rc<Viewer>>,
+    /// The head of its request, for the next process to ask it again.
+    asked: Rc<[u8]>,
+    /// It goes on with what was begun elsewhere.
     resumed: bool,
 }
 
@@ -106,5 +108,22 @@ impl Protocol for Stream {
         if let Some(viewer) = self.viewer.take() {
             self.feed.leave(&viewer);
         }
+    }
+
+    fn freezable(&self) -> bool {
+        self.viewer.is_some()
+    }
+
+    /// What is written and not sent travels as it is; behind it the next process goes on at the cursor.
+    fn freeze(&mut self, _transport: &Transport) -> Option<Frozen> {
+        let asked = Asked {
+            begun: Some(self.kind.content_type().to_owned()),
+            place: self.viewer.as_ref()?.cursor.get().0,
+            left_ms: None,
+            close: true,
+            holding: false,
+            head: self.asked.to_vec(),
+        };
+        Some(Record { served: 1, asked: Some(asked) }.freeze())
     }
 }

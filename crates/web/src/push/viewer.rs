@@ -10,20 +10,6 @@ use super::kind::Kind;
 use super::socket;
 use crate::websocket::WebSocket;
 
-/// A viewer in words: what another process needs to go on with it, when its connection is handed over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Parked {
-    /// The channel's name.
-    pub channel: String,
-    /// How it reads.
-    pub kind: Kind,
-    /// It has everything up to here.
-    pub cursor: EventId,
-    /// The name it gave.
-    pub name: Option<String>,
-}
-
 /// Where a viewer's events go.
 pub(super) enum Line {
     /// A connection that is this viewer's alone, and how it reads.

@@ -1,9 +1,8 @@
-//! The faces of one channel beside each other: resume, presence, acknowledgements, slow readers, and connections that are handed
-//! over.
+//! The faces of one channel beside each other: resume, presence, acknowledgements, slow readers.
 
 use ropewalk_channel::{Channel, ChannelOptions, Data, Slow};
-use ropewalk_net::{Address, Protocol};
-use ropewalk_web::push::{self, Feed, Kind};
+use ropewalk_net::Address;
+use ropewalk_web::push::{self, Feed};
 
 use super::*;
 
@@ -185,41 +184,6 @@ fn a_stalled_reader_costs_a_buffer_and_is_told_or_let_go_of() {
     }
 }
 
-/// A stream goes on in another process where it was, with nothing lost and nothing twice.
-#[test]
-fn a_viewer_in_words_goes_on_elsewhere() {
-    struct Resuming(std::cell::RefCell<Option<Box<dyn Protocol>>>);
-    impl ropewalk_net::Factory for Resuming {
-        fn build_protocol(&self, _: &Address) -> Option<Box<dyn Protocol>> {
-            self.0.borrow_mut().take()
-        }
-    }
-    let place = Place::calm(PushOptions::default());
-    let viewer = place.send(get("/channels/a?name=ann", JSON));
-    let poll = place.send(get("/channels/a?since=5&name=bob", ""));
-    place.publish("a", "one");
-    place.take(&viewer);
-    drop(poll);
-    place.simulation.advance(MS);
-    let parked = place.push.parked();
-    assert_eq!(parked.len(), 1);
-    let (_, ann) = &parked[0];
-    assert_eq!((&*ann.channel, ann.kind, ann.name.as_deref()), ("a", Kind::Json, Some("ann")));
-    drop(viewer);
-    let two = place.publish("a", "two");
-
-    let feed = place.push.feed_of(place.channels.channel_now("a").unwrap());
-    let protocol = push::resume(&feed, ann).expect("a stream");
-    let at = "tcp:0:interface=127.0.0.1".parse().unwrap();
-    let factory = Resuming(std::cell::RefCell::new(Some(protocol)));
-    let port = ropewalk_net::listen(place.simulation.reactor(), &at, factory).unwrap();
-    let Address::Inet(address) = *port.address() else { unreachable!("it listens on TCP") };
-    let peer = place.simulation.network().connect(address);
-    place.simulation.advance(SECOND);
-    assert_eq!(place.take(&peer), format!("{{\"id\":\"{two}\",\"data\":\"two\"}}\n"));
-    assert_eq!(feed.channel().names(), [("ann".into(), 1)]);
-}
-
 /// Two workers serve the channels of one: what is published at either is read at both.
 #[test]
 fn another_worker_serves_the_same_channels() {
@@ -256,18 +220,6 @@ fn another_worker_serves_the_same_channels() {
     assert!(posted.text().ends_with(&format!("{{\"id\":\"{second}\"}}")), "{}", posted.text());
     assert!(viewer.text().ends_with(&format!("id: {second}\ndata: here\n\n")));
     assert_eq!(home.take(&at_home), format!("{{\"id\":\"{second}\",\"data\":\"here\"}}\n"));
-}
-
-#[test]
-fn a_poll_in_words_says_where_it_waits() {
-    let place = Place::calm(PushOptions::default());
-    let id = place.publish("a", "x");
-    let _poll = place.send(get(&format!("/channels/a?since={id}&name=bob"), ""));
-    let parked = place.push.parked();
-    let (_, bob) = &parked[0];
-    assert_eq!((bob.kind, bob.cursor, bob.name.as_deref()), (Kind::Poll, id, Some("bob")));
-    let feed = place.push.feed_of(place.channels.channel_now("a").unwrap());
-    assert!(push::resume(&feed, bob).is_none(), "it has yet to be answered, and a stream has not");
 }
 
 #[test]

@@ -57,9 +57,12 @@ impl Transport {
         self.0.is_freezable()
     }
 
-    /// From now on nothing is handed to the protocol; what it writes still leaves, so that what is under way comes to its end.
+    /// From now on nothing is handed to the protocol; what it writes still leaves, so that what is under way comes to its end. Nothing
+    /// happens while the protocol is [in the middle of something](Protocol::is_hearing): to be called again then.
     pub fn halt(&self) {
-        self.0.set(flag::HALTED);
+        if !self.0.ask(|protocol| protocol.is_hearing()) {
+            self.0.set(flag::HALTED);
+        }
     }
 
     /// Makes a record of the connection, and stops it: nothing is read, sent or called until [`Transport::go_on`] or
@@ -68,6 +71,14 @@ impl Transport {
     #[must_use]
     pub fn freeze(&self) -> Option<Parcel> {
         self.0.freeze()
+    }
+
+    /// What [`Transport::freeze`] puts down, without the descriptor: for [`Port::thaw_here`](crate::Port::thaw_here), also where the
+    /// network is simulated.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn freeze_here(&self) -> Option<Travelled> {
+        self.0.freeze_any()
     }
 
     /// A connection that was halted or frozen goes on as if nothing had happened.
@@ -89,25 +100,38 @@ impl Transport {
 
 impl Conn {
     fn is_freezable(&self) -> bool {
+        self.with_socket(|socket| socket.descriptor().is_some()).unwrap_or(false) && self.may_freeze()
+    }
+
+    /// Whether its state and its protocol allow it, wherever its socket comes from.
+    fn may_freeze(&self) -> bool {
         let over = flag::CLOSED | flag::CLOSING | flag::ABORTING | flag::SHUT | flag::LINGER;
         let other = flag::CONNECTING | flag::LAYERED | flag::MANUAL;
         if self.has(over | other) || matches!(self.origin.kind, OriginKind::Connecting(_)) {
             return false;
         }
-        let plain = self.with_socket(|socket| socket.descriptor().is_some()).unwrap_or(false);
-        let producing = self.if_rare(|rare| rare.producer.is_some() || !rare.waiting.is_empty());
+        let producing = self.if_rare(|rare| rare.producer.is_some());
+        self.ask(|protocol| protocol.freezable()) && !producing.unwrap_or(false) && self.proxied().is_none()
+    }
+
+    fn ask(&self, question: impl FnOnce(&dyn Protocol) -> bool) -> bool {
         let protocol = self.protocol.take();
-        let willing = protocol.as_ref().is_some_and(|protocol| protocol.freezable());
+        let answer = protocol.as_ref().is_some_and(|protocol| question(&**protocol));
         self.protocol.set(protocol);
-        plain && willing && !producing.unwrap_or(false) && self.proxied().is_none()
+        answer
     }
 
     fn freeze(self: &Rc<Self>) -> Option<Parcel> {
-        if !self.is_freezable() || self.has(flag::IN_CALL | flag::SWITCHED | flag::PENDING | flag::FROZEN) {
-            return None;
-        }
         let descriptor =
             self.with_socket(|socket| socket.descriptor()?.try_clone_to_owned().ok()).flatten()?;
+        let travelled = self.freeze_any()?;
+        Some(Parcel { travelled, descriptor })
+    }
+
+    fn freeze_any(self: &Rc<Self>) -> Option<Travelled> {
+        if !self.may_freeze() || self.has(flag::IN_CALL | flag::SWITCHED | flag::PENDING | flag::FROZEN) {
+            return None;
+        }
         let mut frozen = None;
         self.call_once(|protocol, transport| frozen = protocol.freeze(transport));
         let frozen = frozen?;
@@ -124,15 +148,22 @@ impl Conn {
             self.socket.set(Some(socket));
         }
         self.set(flag::FROZEN | flag::HALTED);
-        let travelled = Travelled {
+        Some(Travelled {
             frozen,
             unsent,
             unread,
             read_ended: self.has(flag::READ_ENDED) && !self.has(flag::END_UNTOLD),
             paused: self.has(flag::PAUSED),
             due_in: until.map(|until| until.since(reactor.now())),
-        };
-        Some(Parcel { travelled, descriptor })
+        })
+    }
+
+    /// The socket of a frozen connection, which goes on under another one of this process.
+    pub(crate) fn part_with_socket(self: &Rc<Self>) -> Option<Socket> {
+        let socket = self.socket.take().filter(|_| self.has(flag::FROZEN))?;
+        self.clear(flag::FROZEN);
+        self.close(&Lost::HandedOver);
+        Some(socket)
     }
 
     fn go_on(self: &Rc<Self>) -> io::Result<()> {
