@@ -4,16 +4,16 @@
 //! The connection takes an exchange from the site's spares, fills the head in place, and gives it back when nobody else
 //! holds it: a request that is answered at once allocates nothing.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use ropewalk_net::{FileSender, Lost, Transport};
+use ropewalk_net::{FileSender, Lost};
 use ropewalk_reactor::failure::{Panicked, Place};
 use ropewalk_reactor::{Failure, Firing, Time};
-use ropewalk_wire::http1::{self, BodyEncoder, Head, Length, Version};
+use ropewalk_wire::http1::{self, Head, Length, Version};
 
+use crate::carrier::Carrier;
 use crate::encoding::Inflow;
 use crate::errors;
 use crate::files::condition::{Conditions, Validators, Verdict};
@@ -41,7 +41,7 @@ pub(crate) enum Stage {
 
 pub(crate) struct Exchange {
     pub(crate) head: Head,
-    pub(crate) transport: Option<Transport>,
+    pub(crate) carrier: Option<Carrier>,
     pub(crate) site: Option<Rc<SiteCore>>,
     pub(crate) started: Time,
     pub(crate) stage: Cell<Stage>,
@@ -52,7 +52,6 @@ pub(crate) struct Exchange {
     pub(crate) patient: Cell<bool>,
     /// A responder was taken, so that returning nothing is no answer.
     pub(crate) responders: Cell<u32>,
-    pub(crate) encoder: RefCell<Option<BodyEncoder>>,
     pub(crate) inbound: RefCell<Inbound>,
     /// Anything was written into `inbound`: most requests have no body, and leave it as it was.
     pub(crate) inbound_used: Cell<bool>,
@@ -115,7 +114,7 @@ impl Exchange {
     pub(crate) fn new() -> Exchange {
         Exchange {
             head: Head::new(),
-            transport: None,
+            carrier: None,
             site: None,
             started: Time::START,
             stage: Cell::new(Stage::Waiting),
@@ -124,7 +123,6 @@ impl Exchange {
             close: Cell::new(false),
             patient: Cell::new(false),
             responders: Cell::new(0),
-            encoder: RefCell::new(None),
             inbound: RefCell::default(),
             inbound_used: Cell::new(false),
             waiters: RefCell::default(),
@@ -141,7 +139,7 @@ impl Exchange {
     /// Makes it fit for the next request.
     pub(crate) fn reset(&mut self) {
         self.head.clear();
-        self.transport = None;
+        self.carrier = None;
         self.site = None;
         self.stage.set(Stage::Waiting);
         self.status.set(0);
@@ -149,7 +147,6 @@ impl Exchange {
         self.close.set(false);
         self.patient.set(false);
         self.responders.set(0);
-        *self.encoder.get_mut() = None;
         if self.inbound_used.replace(false) {
             *self.inbound.get_mut() = Inbound::default();
         }
@@ -165,16 +162,14 @@ impl Exchange {
     }
 
     /// Whose exchange it is, told when its head is complete or refused.
-    pub(crate) fn belongs_to(&mut self, transport: &Transport, site: &Rc<SiteCore>) {
-        self.started = transport.reactor().now();
-        self.transport = Some(transport.clone());
+    pub(crate) fn belongs_to(&mut self, carrier: Carrier, site: &Rc<SiteCore>) {
+        self.started = carrier.reactor().now();
+        self.carrier = Some(carrier);
         self.site = Some(Rc::clone(site));
     }
 
-    pub(crate) fn transport(&self) -> &Transport {
-        self.transport
-            .as_ref()
-            .expect("set when the head was complete, before anybody else sees the exchange")
+    pub(crate) fn carrier(&self) -> &Carrier {
+        self.carrier.as_ref().expect("set when the head was complete, before anybody else sees the exchange")
     }
 
     pub(crate) fn site(&self) -> &Rc<SiteCore> {
@@ -221,7 +216,7 @@ impl Exchange {
                 return Rest::Takeover(protocol);
             }
             Body::Shared(bytes) if body_follows => {
-                self.transport().write_shared(&bytes);
+                self.carrier().send_shared(&bytes);
                 self.sent.set(bytes.len() as u64);
             }
             Body::File(file) if body_follows => {
@@ -231,7 +226,7 @@ impl Exchange {
             Body::Stream(stream, known) if body_follows => {
                 self.stage.set(Stage::Streaming);
                 self.endless.set(known.is_none() && !stream.ends());
-                *self.encoder.borrow_mut() = Some(BodyEncoder::new(length));
+                self.carrier().open_body(length);
                 return Rest::Stream(stream);
             }
             _ => {}
@@ -260,7 +255,7 @@ impl Exchange {
     #[cold]
     fn break_with_the_past(&self) {
         self.stage.set(Stage::Lost);
-        self.transport().lose_connection();
+        self.carrier().connection().lose_connection();
     }
 
     /// Does what an answer is marked with.
@@ -351,7 +346,7 @@ impl Exchange {
     pub(crate) fn give(&self, response: Response) {
         if self.stage.get() == Stage::Waiting {
             self.given.borrow_mut().get_or_insert_with(|| Box::new(response));
-            self.transport().wake();
+            self.carrier().wake();
         }
     }
 
@@ -422,7 +417,7 @@ impl Exchange {
         self.stage.set(Stage::Streaming);
         self.endless.set(true);
         let follows = http1::body_allowed(self.head.method(), response.status);
-        *self.encoder.borrow_mut() = Some(BodyEncoder::new(if follows { length } else { Length::None }));
+        self.carrier().open_body(if follows { length } else { Length::None });
     }
 
     /// Sends a piece of the body.
@@ -430,29 +425,22 @@ impl Exchange {
         if !http1::body_allowed(self.head.method(), self.status.get()) {
             return;
         }
-        let Some(mut encoder) = self.encoder.take() else { return };
-        let mut outcome = Ok(());
-        self.transport().write_with(|out| outcome = encoder.data(out, data));
-        match outcome {
-            Ok(()) => {
-                self.encoder.replace(Some(encoder));
-                self.sent.set(self.sent.get() + data.len() as u64);
-            }
+        match self.carrier().send(data) {
+            Ok(true) => self.sent.set(self.sent.get() + data.len() as u64),
+            Ok(false) => {}
             Err(error) => self.fail(Failure::new(error)),
         }
     }
 
     /// Ends the body.
     pub(crate) fn finish(&self, trailers: &[(&str, &[u8])]) {
-        let Some(encoder) = self.encoder.take() else { return };
         // To an HTTP/1.0 client, and where there is no body, there is no place for trailers.
         let chunked = self.head.version() == Version::Http11
             && http1::body_allowed(self.head.method(), self.status.get());
         let trailers = if chunked { trailers } else { &[] };
-        let mut outcome = Ok(());
-        self.transport().write_with(|out| outcome = encoder.finish(out, trailers));
-        match outcome {
-            Ok(()) => self.finished(),
+        match self.carrier().finish(trailers) {
+            Ok(true) => self.finished(),
+            Ok(false) => {}
             Err(error) => self.fail(Failure::new(error)),
         }
     }
@@ -467,9 +455,7 @@ impl Exchange {
             }
             Stage::Streaming => {
                 self.report(&failure);
-                // Nobody shall complete it.
-                self.encoder.take();
-                self.transport().abort(Lost::Aborted);
+                self.carrier().reset();
             }
             Stage::Finished | Stage::Lost => {
                 self.report(&failure);
@@ -565,6 +551,11 @@ impl Exchange {
         }
     }
 
+    fn send_head(&self, response: &Response, length: Length, whole: &[u8]) -> Result<(), Failure> {
+        self.status.set(response.status);
+        self.carrier().send_head(self, response, length, whole)
+    }
+
     fn length_of(&self, response: &Response) -> Length {
         if !http1::length_allowed(self.head.method(), response.status) {
             return Length::None;
@@ -580,68 +571,6 @@ impl Exchange {
             }
         }
     }
-
-    /// Writes a head and the body that comes with it, or nothing at all if a field cannot be sent: a mistake of the
-    /// program, and the end of every header injection.
-    fn send_head(&self, response: &Response, length: Length, whole: &[u8]) -> Result<(), Failure> {
-        self.status.set(response.status);
-        let mut outcome = Ok(());
-        self.transport().write_with(|out| {
-            let before = out.len();
-            outcome = self.encode_head(out, response, length);
-            match outcome {
-                Ok(()) => out.extend_from_slice(whole),
-                Err(_) => out.truncate(before),
-            }
-        });
-        outcome.map_err(bad_field)
-    }
-
-    fn encode_head<'a>(
-        &self,
-        out: &mut Vec<u8>,
-        response: &'a Response,
-        length: Length,
-    ) -> Result<(), &'a str> {
-        let (status, reason) = (response.status, response.reason.as_deref());
-        self.site().encode_beginning(out, self.transport().reactor(), status, reason);
-        match &response.content_type {
-            // A text of the program itself: nothing of a client's can be in it.
-            Some(Cow::Borrowed(content_type)) => {
-                out.extend_from_slice(b"Content-Type: ");
-                out.extend_from_slice(content_type.as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
-            Some(Cow::Owned(content_type)) => {
-                http1::encode_content_type(out, content_type).map_err(|_| "Content-Type")?;
-            }
-            None => {}
-        }
-        for (name, value) in &response.fields {
-            // Framing is this side's own business.
-            let framing =
-                name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
-            if name.eq_ignore_ascii_case("connection") && response.status != 101 {
-                // So is the connection; what the program may ask for is its end.
-                let options = value.split(',').map(str::trim);
-                if options.into_iter().any(|option| option.eq_ignore_ascii_case("close")) {
-                    self.close.set(true);
-                }
-            } else if framing || http1::encode_field(out, name, value.as_bytes()).is_err() {
-                return Err(name);
-            }
-        }
-        if self.inbound_used.get() && self.inbound.borrow().continue_owed {
-            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
-            self.close.set(true);
-        }
-        if response.status != 101 {
-            http1::encode_connection(out, self.head.version(), !self.closes());
-        }
-        http1::encode_length(out, length);
-        http1::encode_end(out);
-        Ok(())
-    }
 }
 
 /// An answer of the usual kind, which fits any request: nothing to look at any closer.
@@ -653,11 +582,6 @@ fn is_plain(response: &Response) -> bool {
 
 fn is_of_unknown_length(body: &Body) -> bool {
     matches!(body, Body::File(file) if file.is_transformed())
-}
-
-#[cold]
-fn bad_field(name: &str) -> Failure {
-    Failure::new(format!("a field of the answer cannot be sent: {name:?}"))
 }
 
 /// For an answer that cannot be sent. A program that is so wrong about one answer gets no chance to confuse the next.

@@ -38,7 +38,7 @@ pub(crate) struct Incident<'a> {
 impl<'a> Incident<'a> {
     #[cold]
     pub(crate) fn new(exchange: &'a Exchange, failure: &'a Failure) -> Incident<'a> {
-        let random = exchange.transport().reactor().random();
+        let random = exchange.carrier().reactor().random();
         let head = &exchange.head;
         Incident {
             id: format!("{:010x}", random >> 24),
@@ -61,7 +61,7 @@ impl<'a> Incident<'a> {
             (&self.exchange.head, Written(self.handler), format!("{:?}", self.failure));
         let request = self.exchange.if_rare(|rare| rare.id.clone());
         tracing::error!(
-            incident = %self.id, request = request.as_deref(), method = head.method(), path = head.path(), %handler, "{when}: {traceback}"
+            incident = %self.id, exchange = %self.exchange.carrier().id(), request = request.as_deref(), method = head.method(), path = head.path(), %handler, "{when}: {traceback}"
         );
     }
 

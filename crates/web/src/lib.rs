@@ -32,6 +32,7 @@ mod accept;
 mod access;
 mod answer;
 mod auth;
+mod carrier;
 pub mod client;
 mod cookies;
 mod encoding;

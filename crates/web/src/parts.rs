@@ -68,7 +68,8 @@ impl Exchange {
                 // Held as by a responder, so that nobody takes the request for forgotten meanwhile.
                 self.responders.set(self.responders.get() + 1);
                 let held = Held(Rc::clone(self));
-                self.transport().reactor().spawn_named(self.transport().name(), async move {
+                let carrier = self.carrier();
+                carrier.reactor().spawn_named(carrier.connection().name(), async move {
                     if let Answer::Now(response) = future.await.settle().await {
                         held.0.give(response);
                     }
@@ -86,7 +87,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.0.responders.set(self.0.responders.get() - 1);
         if !self.0.is_over() {
-            self.0.transport().wake();
+            self.0.carrier().wake();
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use ropewalk_net::{Address, Lost, Transport};
 use ropewalk_reactor::{Deferred, Failure, Reactor};
-use ropewalk_wire::http1::{self, Version};
+use ropewalk_wire::http1::Version;
 
 use crate::exchange::{Exchange, Stage};
 use crate::files::condition::Verdict;
@@ -141,7 +141,7 @@ impl Request {
     /// The connection's other end. Behind a proxy that is the proxy; see [`Request::client`].
     #[must_use]
     pub fn peer(&self) -> Address {
-        self.exchange.transport().peer()
+        self.exchange.carrier().connection().peer()
     }
 
     /// Who sent the request: the peer, or whom a trusted proxy names (see [`crate::Site::trust_proxies`]).
@@ -153,13 +153,13 @@ impl Request {
     /// The reactor.
     #[must_use]
     pub fn reactor(&self) -> &Reactor {
-        self.exchange.transport().reactor()
+        self.exchange.carrier().reactor()
     }
 
     /// The connection. Writing to it directly is for protocols that an upgrade hands over to.
     #[must_use]
     pub fn transport(&self) -> &Transport {
-        self.exchange.transport()
+        self.exchange.carrier().connection()
     }
 
     /// Takes the answer into one's own hands, Twisted's way: `write` and `finish` later. The handler then returns `()`, or a future
@@ -272,9 +272,9 @@ impl Request {
             inbound.buffered -= piece.len();
             if inbound.paused && inbound.buffered == 0 {
                 inbound.paused = false;
-                inbound.release(exchange.transport().reactor().now());
+                inbound.release(exchange.carrier().reactor().now());
                 drop(inbound);
-                exchange.transport().resume_reading();
+                exchange.carrier().take_more();
             }
             return Poll::Ready(Ok(Some(piece)));
         }
@@ -286,11 +286,8 @@ impl Request {
         }
         if std::mem::take(&mut inbound.continue_owed) && exchange.stage.get() == Stage::Waiting {
             // RFC 9110 section 10.1.1: the client waits for this before it sends the body.
-            inbound.release(exchange.transport().reactor().now());
-            exchange.transport().write_with(|out| {
-                http1::encode_status(out, 100, None);
-                http1::encode_end(out);
-            });
+            inbound.release(exchange.carrier().reactor().now());
+            exchange.carrier().invite();
         }
         inbound.waker = Some(context.waker().clone());
         Poll::Pending
@@ -335,7 +332,7 @@ impl Request {
 }
 
 pub(crate) fn notify_finish(exchange: &Exchange) -> Deferred<()> {
-    let (firing, deferred) = Deferred::new(exchange.transport().reactor());
+    let (firing, deferred) = Deferred::new(exchange.carrier().reactor());
     match exchange.stage.get() {
         // Nobody can have been waiting on a firing that was only just made.
         Stage::Finished => drop(firing.callback(())),

@@ -180,7 +180,7 @@ impl Responder {
                 }
                 if exchange.stage.get() == Stage::Finished {
                     // The head could not be sent, and was answered for: the connection goes on without this responder.
-                    return exchange.transport().wake();
+                    return exchange.carrier().wake();
                 }
                 exchange.write(data.as_ref());
             }
@@ -193,12 +193,12 @@ impl Responder {
     /// Whether more waits to be sent than is good: wait for [`Responder::poll_writable`] before writing on.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.0.exchange.transport().is_full()
+        self.0.exchange.carrier().is_full()
     }
 
     /// Waits until the client has taken most of what was written, or is gone.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.exchange.transport().poll_writable(context)
+        self.0.exchange.carrier().poll_writable(context)
     }
 
     /// Ends the answer. Without a write before, it has an empty body. A second time is a logged mistake, not a second answer.
@@ -223,7 +223,7 @@ impl Responder {
             Stage::Finished => return self.misuse("finish"),
             Stage::Lost => return,
         }
-        exchange.transport().wake();
+        exchange.carrier().wake();
     }
 
     /// Gives a whole answer at once.
@@ -263,7 +263,7 @@ impl Responder {
         self.0.finished.set(true);
         self.0.head.borrow_mut().take();
         self.0.exchange.fail(failure);
-        self.0.exchange.transport().wake();
+        self.0.exchange.carrier().wake();
     }
 
     /// Fires when the answer is complete, or fails with a [`ropewalk_net::Lost`] when the client is gone before.
@@ -286,7 +286,7 @@ impl Responder {
     /// The connection, to see how it fares.
     #[must_use]
     pub fn transport(&self) -> &Transport {
-        self.0.exchange.transport()
+        self.0.exchange.carrier().connection()
     }
 }
 
@@ -300,6 +300,6 @@ impl Drop for Inner {
         // Nobody can answer any more. The handler may still be running and return a value, so the connection decides.
         let panicking = std::thread::panicking();
         exchange.rare().dropped = Some(Dropped { taken_at: self.taken_at, panicking });
-        exchange.transport().wake();
+        exchange.carrier().wake();
     }
 }

@@ -19,6 +19,7 @@ use std::task::Context;
 use ropewalk_net::{Frozen, Lost, Protocol, Transport};
 use ropewalk_wire::http1::{Fed, Framing};
 
+use crate::carrier::Carrier;
 use crate::exchange::{Exchange, Stage};
 use crate::inbound::BodyError;
 use crate::incident::discard;
@@ -111,7 +112,7 @@ impl HttpConnection {
             Rc::get_mut(&mut exchange).expect("nobody sees an exchange before its head is complete");
         match unshared.head.feed(data, &self.site.limits.head_sizes) {
             Ok(Fed::Complete { consumed }) => {
-                unshared.belongs_to(transport, &self.site);
+                unshared.belongs_to(self.carrier(transport), &self.site);
                 self.begin(transport, exchange, &data[consumed..])
             }
             Ok(Fed::NeedMore) => {
@@ -123,12 +124,17 @@ impl HttpConnection {
                 &[]
             }
             Err(refusal) => {
-                unshared.belongs_to(transport, &self.site);
+                unshared.belongs_to(self.carrier(transport), &self.site);
                 self.exchange = Some(exchange);
                 self.refuse(transport, refusal);
                 &[]
             }
         }
+    }
+
+    /// For the exchange whose head comes.
+    fn carrier(&self, transport: &Transport) -> Carrier {
+        Carrier::new(transport, self.served.saturating_add(1))
     }
 
     /// The head is complete: the handler is called, and then given what has come of the body. In this order however the
@@ -180,7 +186,7 @@ impl HttpConnection {
 
     /// Goes on with the answer, as far as it goes.
     fn go_on(&mut self, transport: &Transport) {
-        let Some(exchange) = self.exchange.clone().filter(|exchange| exchange.transport.is_some()) else {
+        let Some(exchange) = self.exchange.clone().filter(|exchange| exchange.carrier.is_some()) else {
             // A wake-up of the request before; the head of this one is not complete yet.
             return;
         };
@@ -289,7 +295,7 @@ impl Protocol for HttpConnection {
     }
 
     fn connection_lost(&mut self, transport: &Transport, lost: &Lost) {
-        let Some(exchange) = self.exchange.take().filter(|exchange| exchange.transport.is_some()) else {
+        let Some(exchange) = self.exchange.take().filter(|exchange| exchange.carrier.is_some()) else {
             return;
         };
         self.file_lost(transport, &exchange, lost);

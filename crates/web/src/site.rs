@@ -302,7 +302,7 @@ impl SiteCore {
     pub(crate) fn account(&self, exchange: &Exchange) {
         self.counters.requests.set(self.counters.requests.get() + 1);
         let Some(observer) = &self.observer else { return };
-        let transport = exchange.transport();
+        let transport = exchange.carrier().connection();
         let record = AccessRecord {
             handler: &*self.handler,
             request_id: exchange.if_rare(|rare| rare.id.clone()),

@@ -249,9 +249,10 @@ fn the_client_and_the_log_have_the_same_incident_and_only_the_log_the_reason() {
         "{text}"
     );
     let [line] = &errors[..] else { panic!("one line: {errors:?}") };
-    assert!(line.starts_with(&format!(
-        "incident={id} method=GET path=/<script> handler=crates/web/tests/failing.rs:"
-    )));
+    // Which connection, and that it is the first exchange there.
+    let (of, rest) = line.split_once(" method=GET ").unwrap();
+    assert!(of.starts_with(&format!("incident={id} exchange=#")) && of.ends_with(".1"), "{line}");
+    assert!(rest.starts_with("path=/<script> handler=crates/web/tests/failing.rs:"), "{line}");
     assert!(line.contains("alert(\"1\")") && line.contains("\n    because an error occurred"), "{line}");
     assert!(line.contains("\n    made at crates/web/tests/failing.rs:"), "{line}");
     assert!(line.contains("\n    passed  crates/web/tests/failing.rs:"), "{line}");

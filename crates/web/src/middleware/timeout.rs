@@ -61,7 +61,7 @@ impl Middleware for Timeout {
         let earlier = exchange.if_rare(|rare| rare.limit.as_mut().and_then(sooner));
         if earlier.is_none_or(|earlier| at < earlier) {
             let (late, status) = (Rc::downgrade(&exchange), self.status);
-            let call = exchange.transport().reactor().call_at(at, move || {
+            let call = exchange.carrier().reactor().call_at(at, move || {
                 if let Some(exchange) = late.upgrade() {
                     is_late(&exchange, status);
                 }

@@ -47,7 +47,7 @@ impl Request {
         match self.origin() {
             Some(origin) => origin.secure,
             None => {
-                let transport = self.exchange.transport();
+                let transport = self.exchange.carrier().connection();
                 transport.layer(|tls: &mut TlsLayer| tls.is_established()) == Some(true)
                     || self.exchange.site().is_secure(self.peer().ip(), &self.exchange.head)
             }
@@ -72,7 +72,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn tls(&self) -> Option<TlsInfo> {
-        self.exchange.transport().tls()
+        self.exchange.carrier().connection().tls()
     }
 
     /// `https` or `http`.

@@ -58,8 +58,9 @@ impl HttpConnection {
             }
             Phase::Head => {
                 count(&site.counters.head);
+                let carrier = self.carrier(transport);
                 if let Some(exchange) = self.exchange.as_mut().and_then(Rc::get_mut) {
-                    exchange.belongs_to(transport, &site);
+                    exchange.belongs_to(carrier, &site);
                 }
                 self.expire(transport, 408, "the request did not arrive in time");
             }

@@ -12,6 +12,7 @@ use ropewalk_net::{Frozen, Protocol, Transport};
 use ropewalk_wire::http1::{Fed, Framing};
 
 use super::{HttpConnection, Phase};
+use crate::carrier::Carrier;
 use crate::exchange::{Exchange, Stage};
 use crate::site::SiteCore;
 use crate::travel::{Arrived, Asked, Record};
@@ -112,7 +113,7 @@ impl HttpConnection {
     pub(super) fn go_on_here(&mut self, transport: &Transport) {
         let Some(mut exchange) = self.exchange.take() else { return };
         let unshared = Rc::get_mut(&mut exchange).expect("nobody has seen it yet");
-        unshared.belongs_to(transport, &self.site);
+        unshared.belongs_to(Carrier::new(transport, self.served), &self.site);
         self.call_handler(transport, &exchange);
         self.proceed(transport, exchange);
         self.arm(transport);
@@ -121,7 +122,7 @@ impl HttpConnection {
 
 /// Whether the answer is worth waiting for, or the request may go before it.
 fn is_near_its_end(exchange: &Exchange) -> bool {
-    let waited = exchange.transport().reactor().now().since(exchange.started);
+    let waited = exchange.carrier().reactor().now().since(exchange.started);
     exchange.stage.get() == Stage::Waiting
         && (!exchange.patient.get() || exchange.packed().is_some() || waited < PACKED_WITHIN)
 }

@@ -13,7 +13,7 @@ const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn what_every_request_moves_about_stays_small() {
-    assert_eq!(size_of::<crate::exchange::Exchange>(), 488);
+    assert_eq!(size_of::<crate::exchange::Exchange>(), 496);
     assert_eq!(size_of::<Response>(), 104);
     assert_eq!(size_of::<crate::Answer>(), 104);
     assert_eq!(size_of::<Request>(), 16);
