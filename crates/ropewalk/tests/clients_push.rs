@@ -106,7 +106,7 @@ impl Listener for Verdicts {
 /// Publishes a life's events, one at a time, from when all four read.
 fn publish_when_read(reactor: &Reactor, push: &Push, channel: &Channel, life: usize) -> LoopingCall {
     let (push, channel, stop) = (push.clone(), channel.clone(), reactor.clone());
-    let begun = Cell::new(None);
+    let (begun, answered) = (Cell::new(None), Rc::new(Cell::new(0)));
     let call = LoopingCall::new(reactor, move |_| {
         if begun.get().is_none() && push.viewers() < 4 {
             return;
@@ -114,10 +114,14 @@ fn publish_when_read(reactor: &Reactor, push: &Push, channel: &Channel, life: us
         let number = begun.get().unwrap_or(0);
         begun.set(Some(number + 1));
         match (number < EVENTS, life + 1 == LIVES) {
-            (true, _) => channel.publish(format!("{}", life * EVENTS + number)).detach(),
+            (true, _) => {
+                let counted = Rc::clone(&answered);
+                let published = channel.publish(format!("{}", life * EVENTS + number));
+                published.add_callback(move |_| counted.set(counted.get() + 1)).detach();
+            }
             (false, true) if number == EVENTS => channel.publish("end").detach(),
-            // It dies without a word.
-            (false, false) => stop.stop(),
+            // It dies without a word, when each publish was answered: what was not may be lost.
+            (false, false) if answered.get() == EVENTS => stop.stop(),
             _ => {}
         }
     });
