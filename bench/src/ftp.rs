@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -149,12 +150,12 @@ enum Stage {
 }
 
 impl Crowd {
-    /// Connects so many and takes them through their login, whoever is answered next.
-    pub(crate) fn log_in(server: SocketAddr, count: u32, who: (&str, &str)) -> io::Result<Crowd> {
+    /// Connects these and takes them through their login, whoever is answered next. Their numbers say from where they come.
+    pub(crate) fn log_in(server: SocketAddr, numbers: Range<u32>, who: (&str, &str)) -> io::Result<Crowd> {
         let start = Instant::now();
         let mut poll = Poll::new()?;
         let mut guests = Vec::new();
-        for number in 0..count {
+        for number in numbers {
             let source = Ipv4Addr::new(127, 0, 1, 1 + (number % SOURCES) as u8);
             let stream = client::open_from(server, source)?;
             stream.set_nonblocking(true)?;
@@ -169,7 +170,7 @@ impl Crowd {
         while missing > 0 {
             poll.poll(&mut events, Some(PATIENCE))?;
             if events.is_empty() {
-                return Err(io::Error::other(format!("{missing} of {count} sessions are not in")));
+                return Err(io::Error::other(format!("{missing} of {} sessions are not in", guests.len())));
             }
             for event in &events {
                 let guest = &mut guests[event.token().0];

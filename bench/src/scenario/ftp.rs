@@ -136,7 +136,7 @@ impl Contestant {
         settle(&self.ftpd)?;
 
         let before = tree::cpu_us(id)?;
-        let crowd = Crowd::log_in(self.ftpd.address, LOGINS, GUEST)?;
+        let crowd = Crowd::log_in(self.ftpd.address, 0..LOGINS, GUEST)?;
         thread::sleep(QUIET);
         self.login_cpu_us.add((tree::cpu_us(id)? - before) / f64::from(LOGINS));
         self.login_ms.add(crowd.took.as_secs_f64() * 1e3);
@@ -145,15 +145,17 @@ impl Contestant {
     }
 }
 
-/// Of each of many silent sessions. Some came before and stay: they have had threads started, and whatever else a server makes once.
+/// Of each of many silent sessions that came one after the other: what a crowd at the door takes for a moment is not theirs. Some
+/// came before and stay: they have had threads started, and whatever else a server makes once.
 fn session_bytes(ftpd: &Ftpd) -> io::Result<f64> {
-    let early = Crowd::log_in(ftpd.address, EARLY, GUEST)?;
+    let come = |number| Crowd::log_in(ftpd.address, number..number + 1, GUEST);
+    let early = (0..EARLY).map(come).collect::<io::Result<Vec<Crowd>>>()?;
     thread::sleep(QUIET);
     let before = tree::memory(ftpd.program.id())?;
-    let crowd = Crowd::log_in(ftpd.address, LOGINS, GUEST)?;
+    let guests = (EARLY..EARLY + LOGINS).map(come).collect::<io::Result<Vec<Crowd>>>()?;
     thread::sleep(QUIET);
     let bytes = tree::memory(ftpd.program.id())?.saturating_sub(before) as f64;
-    drop((crowd, early));
+    drop((guests, early));
     settle(ftpd)?;
     Ok(bytes / f64::from(LOGINS))
 }
@@ -198,7 +200,7 @@ fn section(contestants: &[Contestant]) -> Section {
         "ftp",
         format!("ftp: a file of {} MiB there and back, {LOGINS} logins at once", FILE_BYTES / MIB),
         "MB/s of wall time; CPU time of the server with all its processes; logins are anonymous, from 100 addresses, the time is until \
-         the last is in; memory is the proportional share (PSS) of all its processes per silent session, before anything \
+         the last is in; memory is the proportional share (PSS) of all its processes per silent session, come one after the other before anything \
          else was done. Medians, with the lowest and \
          the highest. The client throws away what it gets without copying it, and sends from a file.",
         &[
