@@ -70,7 +70,12 @@ pub(crate) fn request(path: &str) -> String {
 
 /// Connects the `number`th connection: the source address goes round, so that the ports suffice.
 pub(crate) fn open(address: SocketAddr, number: u32) -> io::Result<TcpStream> {
-    let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2 + (number % 8) as u8), 0);
+    open_from(address, Ipv4Addr::new(127, 0, 0, 2 + (number % 8) as u8))
+}
+
+/// The same from this address.
+pub(crate) fn open_from(address: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+    let source = SocketAddrV4::new(source, 0);
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &source)?;
     let start = Instant::now();

@@ -10,12 +10,17 @@ mod account;
 mod canned;
 mod child;
 mod client;
+mod figures;
+mod foreign;
+mod ftp;
 mod library;
+mod lines;
 mod machine;
 mod report;
 mod scenario;
 mod secure;
 mod servers;
+mod subscribers;
 mod suite;
 mod traffic;
 mod viewers;
@@ -45,6 +50,11 @@ enum Command {
     Serve(ServeArgs),
     /// Do one piece of library work for so many milliseconds per line of standard input
     Measure(MeasureArgs),
+    /// Write a log for so many milliseconds per line of standard input
+    Lines(LinesArgs),
+    /// Become another program, on these cores
+    #[command(hide = true)]
+    Become(BecomeArgs),
     /// Say which servers and which pieces of library work there are
     List,
 }
@@ -134,6 +144,31 @@ struct MeasureArgs {
     tied: bool,
 }
 
+/// What a loop with a log can be told.
+#[derive(Args)]
+struct LinesArgs {
+    /// The log; none, if it is not named
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Stay on this core; may be given again
+    #[arg(long)]
+    core: Vec<usize>,
+    /// End with the process that started it
+    #[arg(long, hide = true)]
+    tied: bool,
+}
+
+/// Another program as a child on its core.
+#[derive(Args)]
+struct BecomeArgs {
+    #[arg(long)]
+    core: Vec<usize>,
+    #[arg(long)]
+    tied: bool,
+    #[arg(last = true)]
+    words: Vec<std::ffi::OsString>,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -144,6 +179,12 @@ fn main() -> ExitCode {
             println!("\nlibrary work:");
             library::list();
             Ok(())
+        }
+        Some(Command::Lines(arguments)) => {
+            settle(arguments.tied, &arguments.core).and_then(|()| lines::serve(arguments.log))
+        }
+        Some(Command::Become(arguments)) => {
+            settle(arguments.tied, &arguments.core).and_then(|()| foreign::become_program(&arguments.words))
         }
         Some(Command::Measure(arguments)) => measure(&arguments),
         None => suite::run(&cli.suite),

@@ -246,7 +246,7 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
 }
 
 /// The middle one, or the mean of the two in the middle; 0 of nothing.
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -2,12 +2,16 @@
 //!
 //! A scenario starts its servers, measures them, and returns a section of the results. `suite` calls them in order.
 
+mod ftp;
+mod hub;
 mod idle;
 mod library;
+mod lines;
 mod pages;
 mod raw;
 mod requests;
 mod sse;
+mod start;
 mod ticker;
 mod tls;
 
@@ -58,6 +62,14 @@ pub(crate) enum Scenario {
     Deferred,
     /// How late a timer is while every request queries SQLite in the pool
     Ticker,
+    /// A large file by FTP in both directions, 300 logins at once, memory per silent session; beside vsftpd, proftpd, pyftpdlib
+    Ftp,
+    /// One update of a WebSub hub to 10,000 subscribers at one host and at 200, and with dead ones; beside Flask-WebSub
+    Hub,
+    /// Into the background and to an end, with 0 and 10,000 idle connections; beside nginx
+    Start,
+    /// How late a timer is while 100,000 lines a second are logged, and what a line costs
+    LogLines,
 }
 
 impl Scenario {
@@ -97,6 +109,10 @@ impl Scenario {
             Scenario::Timers => library::timers(arguments),
             Scenario::Deferred => library::deferred(arguments),
             Scenario::Ticker => ticker::run(arguments),
+            Scenario::Ftp => ftp::run(arguments),
+            Scenario::Hub => hub::run(arguments),
+            Scenario::Start => start::run(arguments),
+            Scenario::LogLines => lines::run(arguments),
         }
     }
 }

@@ -7,12 +7,14 @@ use serde_json::json;
 
 use crate::scenario::Scenario;
 use crate::wrk::Wrk;
-use crate::{SuiteArgs, machine, servers};
+use crate::{SuiteArgs, foreign, machine, servers};
 
 /// Everything that was asked for.
 pub(crate) fn run(arguments: &SuiteArgs) -> io::Result<()> {
     for name in &arguments.only {
-        servers::named(name)?;
+        if !foreign::NAMES.contains(&name.as_str()) {
+            servers::named(name)?;
+        }
     }
     let scenarios = match arguments.scenarios.as_slice() {
         [] => Scenario::value_variants(),

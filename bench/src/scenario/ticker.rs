@@ -139,7 +139,7 @@ fn section(contestants: Vec<Contestant>, arguments: &SuiteArgs) -> Section {
 }
 
 /// Of what is sorted: the smallest that so large a share does not exceed; 0 of nothing.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied().unwrap_or(0.0)
 }

@@ -49,6 +49,21 @@ fn sessions_of_one_user() {
 }
 
 #[test]
+fn guests_do_not_wait_in_the_line_of_passwords() {
+    // 1. Three hundred come at once: more than may wait for a password to be hashed. 2. Theirs is not, and all of them are let in.
+    let ground = limited(FtpLimits { sessions_per_peer_max: 300, ..FtpLimits::default() });
+    let guests: Vec<_> = (0..300).map(|_| ground.client()).collect();
+    for guest in &guests {
+        guest.send("USER anonymous");
+    }
+    guests.iter().for_each(|guest| assert_eq!(guest.code(), "331"));
+    for guest in &guests {
+        guest.send("PASS me@example.com");
+    }
+    guests.iter().for_each(|guest| assert_eq!(guest.code(), "230"));
+}
+
+#[test]
 fn a_line_has_an_end() {
     let ground = limited(FtpLimits { line_bytes_max: 100, ..FtpLimits::default() });
     let client = ground.client();
