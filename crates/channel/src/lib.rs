@@ -49,6 +49,7 @@ mod presence;
 mod rate;
 mod registry;
 mod retention;
+mod survey;
 mod workers;
 
 #[doc(hidden)]
@@ -67,4 +68,5 @@ pub use options::{ChannelOptions, ChannelsOptions, Slow};
 pub use presence::{Attendance, PresenceChange, PresenceWatch};
 pub use registry::{Channels, ChannelsStatistics};
 pub use retention::{Limit, Retention};
+pub use survey::{Overview, Survey};
 pub use workers::Home;

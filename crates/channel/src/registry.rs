@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ropewalk_reactor::{Deferred, Firing, LoopingCall, Outcome, Reactor, deferred};
 
+use crate::batch::Statistics;
 use crate::channel::{Channel, Making};
 use crate::error::ChannelError;
 use crate::event::{Data, EventId};
@@ -17,6 +18,7 @@ use crate::journal::{Journal, Loaded};
 use crate::ledger::Ledger;
 use crate::name::check_name;
 use crate::options::ChannelsOptions;
+use crate::survey::{Overview, Present, Question, Seen, Survey};
 use crate::workers::Home;
 use crate::workers::home::Doorkeeper;
 use crate::workers::replica::WayHome;
@@ -53,8 +55,8 @@ struct Inner {
     journal: Option<Rc<dyn Journal>>,
     places: RefCell<BTreeMap<Rc<str>, Place>>,
     ledger: Rc<Ledger>,
-    /// They follow those of another worker.
-    follows: bool,
+    /// They follow those of another worker, there.
+    follows: Option<WayHome>,
     /// Where other workers ask, if there are any.
     door: RefCell<Option<Doorkeeper>>,
     /// No channel without a journal gives an id up to this one: one that was removed has given it.
@@ -103,13 +105,13 @@ impl Channels {
     /// Channels whose history is gone with the process.
     #[must_use]
     pub fn in_memory(reactor: &Reactor, options: ChannelsOptions) -> Channels {
-        Channels::over(reactor, options, None, false)
+        Channels::over(reactor, options, None, None)
     }
 
     /// Channels whose history is in a journal: what was answered survives a crash.
     #[must_use]
     pub fn durable(reactor: &Reactor, journal: impl Journal, options: ChannelsOptions) -> Channels {
-        Channels::over(reactor, options, Some(Rc::new(journal)), false)
+        Channels::over(reactor, options, Some(Rc::new(journal)), None)
     }
 
     /// The way to these channels for other workers.
@@ -120,7 +122,8 @@ impl Channels {
     }
 
     /// The channels of another worker, home, on this one: those that are used here are followed. Publishing, acknowledging and
-    /// removing happen at home. Presence and the list of names are of this worker alone. The options should be those of home.
+    /// removing happen at home. Presence and the list of names are of this worker alone; [`Channels::survey`] is about all. The
+    /// options should be those of home.
     ///
     /// ```
     /// use ropewalk_channel::{Channels, ChannelsOptions};
@@ -140,14 +143,14 @@ impl Channels {
     /// ```
     ///
     /// # Errors
-    /// [`ChannelError::Busy`] when home does not hear: its loop has ended, or its door is full.
+    /// [`ChannelError::Busy`] when home does not hear: its loop has ended.
     pub fn replica(
         reactor: &Reactor,
         home: &Home,
         options: ChannelsOptions,
     ) -> Result<Channels, ChannelError> {
         let way = WayHome::new(reactor, home)?;
-        let channels = Channels::over(reactor, options, Some(Rc::new(way.share())), true);
+        let channels = Channels::over(reactor, options, Some(Rc::new(way.clone())), Some(way.clone()));
         way.belongs_to(channels.downgrade());
         Ok(channels)
     }
@@ -171,7 +174,7 @@ impl Channels {
         reactor: &Reactor,
         options: ChannelsOptions,
         journal: Option<Rc<dyn Journal>>,
-        follows: bool,
+        follows: Option<WayHome>,
     ) -> Channels {
         let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
             let ledger = Rc::new(Ledger::new(&options));
@@ -253,7 +256,8 @@ impl Channels {
         }
     }
 
-    /// Whether there is such a channel, in memory or in the journal.
+    /// Whether there is such a channel, in memory or in the journal. What follows another worker cannot know it and says yes:
+    /// [`Channels::survey`] asks there.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         match self.0.places.borrow().get(name) {
@@ -275,6 +279,85 @@ impl Channels {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The names of all channels, in order, also on a worker that only follows them.
+    ///
+    /// It fails with [`ChannelError::Busy`] when home does not hear.
+    pub fn all_names(&self) -> Deferred<Vec<String>> {
+        match &self.0.follows {
+            Some(way) => way.all_names(),
+            None => deferred::succeed(&self.0.reactor, self.names()),
+        }
+    }
+
+    /// What is known of these channels over all workers, with a count of who is present. One that is not in memory is not loaded.
+    /// A worker that does not answer within a second is not counted.
+    ///
+    /// It fails with [`ChannelError::Busy`] when home does not hear.
+    ///
+    /// ```
+    /// use ropewalk_channel::{Channels, ChannelsOptions};
+    /// use ropewalk_reactor::react;
+    ///
+    /// react(|reactor| async move {
+    ///     let channels = Channels::in_memory(&reactor, ChannelsOptions::default());
+    ///     let _here = channels.channel("news").await?.enter(Some("ann"));
+    ///     let survey = channels.survey(vec!["news".to_owned(), "none".to_owned()]).await?;
+    ///     assert_eq!((survey.present, survey.channels.len()), (1, 1));
+    ///     assert_eq!(channels.attendance("news").await?.map(|news| news.names), Some(vec![("ann".to_owned(), 1)]));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), ropewalk_reactor::Failure>(())
+    /// ```
+    pub fn survey(&self, channels: Vec<String>) -> Deferred<Survey> {
+        self.survey_of(Question { channels, names: false })
+    }
+
+    /// What is known of a channel over all workers, with the names of those who are present; none if there is no such channel. As
+    /// [`Channels::survey`].
+    pub fn attendance(&self, channel: &str) -> Deferred<Option<Overview>> {
+        let question = Question { channels: vec![channel.to_owned()], names: true };
+        self.survey_of(question).add_callback(|survey: Survey| survey.channels.into_iter().next())
+    }
+
+    pub(crate) fn survey_of(&self, question: Question) -> Deferred<Survey> {
+        if let Some(way) = &self.0.follows {
+            return way.survey(question);
+        }
+        let mut here = Survey::default();
+        here.channels.extend(question.channels.iter().filter_map(|name| self.overview(name)));
+        here.add(&question, self.seen(&question));
+        match &*self.0.door.borrow() {
+            Some(door) => door.survey(&self.0.reactor, question, here),
+            None => deferred::succeed(&self.0.reactor, here),
+        }
+    }
+
+    /// What home knows of a channel; nobody is counted yet.
+    fn overview(&self, name: &str) -> Option<Overview> {
+        let channel = self.peek(name);
+        if channel.is_none() && !self.knows(name) {
+            return None;
+        }
+        let statistics = channel.map(|channel| Statistics { present: 0, ..channel.statistics() });
+        Some(Overview { name: name.to_owned(), statistics, durable: self.is_durable(), names: Vec::new() })
+    }
+
+    /// Who is present on this worker.
+    pub(crate) fn seen(&self, question: &Question) -> Seen {
+        let present = |name: &String| match self.peek(name) {
+            None => Present::default(),
+            Some(channel) => {
+                let mut names = Vec::new();
+                if question.names {
+                    names.extend(channel.names().into_iter().map(|(name, times)| (name.to_string(), times)));
+                }
+                Present { count: channel.present(), names }
+            }
+        };
+        let present_at_all = self.0.channels().iter().map(Channel::present).sum();
+        Seen { channels: question.channels.iter().map(present).collect(), present: present_at_all }
     }
 
     /// Publishes on the channel of this name; see [`Channel::publish`].
@@ -386,7 +469,7 @@ impl Inner {
             name: Rc::clone(name),
             options: self.options.of(name),
             ledger: Rc::clone(&self.ledger),
-            follows: self.follows,
+            follows: self.follows.clone(),
         }
     }
 
@@ -513,11 +596,11 @@ impl Inner {
                     false
                 }
                 Some(Place::Here(channel)) => {
-                    (channel.is_empty() || self.follows) && now - channel.touched() >= self.options.idle
+                    (channel.is_empty() || self.follows.is_some()) && now - channel.touched() >= self.options.idle
                 }
                 _ => false,
             };
-            if empty && self.follows {
+            if empty && self.follows.is_some() {
                 self.unload(&name);
             } else if empty {
                 self.remove_empty(&name);
