@@ -596,7 +596,8 @@ impl Inner {
                     false
                 }
                 Some(Place::Here(channel)) => {
-                    (channel.is_empty() || self.follows.is_some()) && now - channel.touched() >= self.options.idle
+                    (channel.is_empty() || self.follows.is_some())
+                        && now - channel.touched() >= self.options.idle
                 }
                 _ => false,
             };

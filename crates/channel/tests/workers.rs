@@ -211,9 +211,8 @@ fn refusals_and_acknowledgements_come_from_home() {
 #[test]
 fn a_client_that_acknowledged_on_one_worker_goes_on_at_its_place_on_another() {
     let world = World::new(1, true, |options| options.channel.clients_max = 2);
-    let ids: Vec<EventId> = ["x", "y", "z"]
-        .map(|text| world.wait(world.channels[0].publish("a", text)).unwrap())
-        .to_vec();
+    let ids: Vec<EventId> =
+        ["x", "y", "z"].map(|text| world.wait(world.channels[0].publish("a", text)).unwrap()).to_vec();
     // Both have it before the client comes.
     let (one, two) = (world.channel(1, "a"), world.channel(2, "a"));
     assert_eq!(world.wait(one.begin("ann", EventId(0))).unwrap(), EventId(0));
@@ -243,8 +242,10 @@ fn an_id_of_another_worker_is_known_as_soon_as_it_is_reached() {
         let id = home.last();
         let blind = other.since(Since::After(id), Limit::default());
         assert!(blind.gap.is_some(), "seed {seed}: the other has not run");
-        let reached: Vec<_> =
-            [Since::After(id), Since::Earliest, Since::Now].map(|since| other.reach(since)).into_iter().collect();
+        let reached: Vec<_> = [Since::After(id), Since::Earliest, Since::Now]
+            .map(|since| other.reach(since))
+            .into_iter()
+            .collect();
         let later = other.reach(Since::Last(1));
         for one in reached {
             world.wait(one).unwrap();
@@ -254,7 +255,10 @@ fn an_id_of_another_worker_is_known_as_soon_as_it_is_reached() {
         assert_eq!(other.last(), id);
         world.wait(later).unwrap();
         // What is known needs nobody; nor does home.
-        assert!(other.reach(Since::After(id)).has_outcome() && home.reach(Since::After(EventId::MAX)).has_outcome());
+        assert!(
+            other.reach(Since::After(id)).has_outcome()
+                && home.reach(Since::After(EventId::MAX)).has_outcome()
+        );
     }
 }
 
@@ -292,7 +296,9 @@ fn a_survey_counts_who_is_on_any_worker() {
         let seen: Vec<_> = survey
             .channels
             .iter()
-            .map(|overview| (&*overview.name, overview.statistics.as_ref().unwrap().present, overview.durable))
+            .map(|overview| {
+                (&*overview.name, overview.statistics.as_ref().unwrap().present, overview.durable)
+            })
             .collect();
         assert_eq!((seen, survey.present), (vec![("b", 1, true), ("a", 4, true)], 5), "worker {worker}");
         let a = world.wait(all.attendance("a")).unwrap().unwrap();

@@ -212,7 +212,8 @@ fn lftp_mirrors_both_ways_and_aborts() {
         );
         let said = ended_well(Command::new(&program).args(["--norc", "-d", "-c", &script]));
         // Over TLS it closes the data connection along with its ABOR, and either may come first: then there is nothing to abort.
-        let is_aborted = said.contains("226 ABOR done") || name == "tls" && said.contains("226 There is nothing to abort");
+        let is_aborted =
+            said.contains("226 ABOR done") || name == "tls" && said.contains("226 There is nothing to abort");
         assert!(said.contains("---> ABOR") && is_aborted, "{said}");
         assert!(said.contains(" hello.txt"), "{said}");
         let differences = Command::new("diff").args(["-r", &tree, &back]).output().unwrap();

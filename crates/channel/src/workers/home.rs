@@ -101,19 +101,20 @@ impl Keeper {
             }
             Asked::Publish { worker, ticket, name, data } => {
                 let Some(worker) = self.of(worker) else { return };
-                let each: Vec<_> =
-                    data.into_iter().map(|data: Data| channels.publish(&name, data)).collect();
+                let each: Vec<_> = data.into_iter().map(|data: Data| channels.publish(&name, data)).collect();
                 let published = gather_results(channels.reactor(), each);
                 published.add_both(move |ids| worker.tell(Told::Published(ticket, ids))).detach();
             }
             Asked::Acknowledge { worker, ticket, name, client, id: Some(id) } => {
-                let placed =
-                    channels.channel(&name).add_callback(move |channel: Channel| channel.acknowledge(&client, id));
+                let placed = channels
+                    .channel(&name)
+                    .add_callback(move |channel: Channel| channel.acknowledge(&client, id));
                 self.place(worker, ticket, placed);
             }
             Asked::Begin { worker, ticket, name, client, place } => {
-                let placed =
-                    channels.channel(&name).add_callback(move |channel: Channel| channel.begin(&client, place));
+                let placed = channels
+                    .channel(&name)
+                    .add_callback(move |channel: Channel| channel.begin(&client, place));
                 self.place(worker, ticket, placed);
             }
             Asked::Look { worker, ticket, name } => {
@@ -121,8 +122,9 @@ impl Keeper {
                 self.place(worker, ticket, placed);
             }
             Asked::Acknowledge { worker, ticket, name, client, id: None } => {
-                let done =
-                    channels.channel(&name).add_callback(move |channel: Channel| channel.forget_client(&client));
+                let done = channels
+                    .channel(&name)
+                    .add_callback(move |channel: Channel| channel.forget_client(&client));
                 self.done(worker, ticket, done);
             }
             Asked::Remove { worker, ticket, name } => {

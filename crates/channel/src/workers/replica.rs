@@ -82,8 +82,13 @@ impl WayHome {
     /// A client has everything up to here; fires with where it is.
     pub(crate) fn advance(&self, channel: &str, client: &str, id: EventId) -> Deferred<EventId> {
         let (worker, name, client) = (self.0.number, channel.to_owned(), client.to_owned());
-        self.0
-            .wait(Waiting::Placed, |ticket| Asked::Acknowledge { worker, ticket, name, client, id: Some(id) })
+        self.0.wait(Waiting::Placed, |ticket| Asked::Acknowledge {
+            worker,
+            ticket,
+            name,
+            client,
+            id: Some(id),
+        })
     }
 
     /// How far a channel is at home.
