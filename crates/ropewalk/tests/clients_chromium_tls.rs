@@ -100,8 +100,10 @@ impl Listener for Verdicts {
     }
 }
 
-/// 1. A page comes over TLS, and reads a channel by an event stream and by a WebSocket, over TLS both. 2. Events are published while both
-/// are there. 3. Each has got all of them, in order. 4. A server with another key, which was not named, is not believed.
+/// 1. A page comes over TLS, and reads a channel by an event stream and by a WebSocket, over TLS both.
+/// 2. Events are published while both are there.
+/// 3. Each has got all of them, in order.
+/// 4. A server with another key, which was not named, is not believed.
 #[test]
 fn a_page_hears_events_over_tls_by_event_stream_and_by_websocket() {
     let Some(chromium) = ropewalk_testkit::require("chromium") else { return };
