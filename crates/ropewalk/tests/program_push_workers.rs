@@ -487,8 +487,9 @@ impl Drop for Daemon {
     }
 }
 
-/// 1. Publishers and readers on all workers. 2. The program is replaced, three times: streams end, and their readers come back to any
-/// worker of the next process. 3. Whatever was answered, by whichever process, was read once and in order.
+/// 1. Publishers and readers on all workers.
+/// 2. The program is replaced, three times: streams end, and their readers come back to any worker of the next process.
+/// 3. Whatever was answered, by whichever process, was read once and in order.
 #[test]
 fn an_upgrade_loses_nothing_that_any_worker_answered() {
     let daemon = Daemon(Folder::new());
