@@ -273,6 +273,7 @@ fn a_reach_ends_with_its_channel() {
     world.wait(world.channels[0].remove("a")).unwrap();
     world.wait(reached).unwrap();
     assert!(other.is_closed());
+    assert!(!world.channels[0].knows("a"), "asking makes no channel");
 }
 
 #[test]

@@ -69,7 +69,8 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
     // Home's connections may be gone while those of others still come to their end.
     let kept = RefCell::new(None);
     app.serve_shared("push", listen, move |reactor| {
-        // Not before it starts: another process may still have the store.
+        // Not before it starts: another process may still have the store. Nor may a start that failed.
+        drop(kept.borrow_mut().take());
         let channels = args.channels(reactor, &opened)?;
         let (way, options, to_others) = (channels.home(), args.options(), open.clone());
         let site = open.site(&channels);

@@ -74,6 +74,13 @@ impl Keeper {
                 let follower = self.of(worker).and_then(|worker| worker.followers.borrow_mut().remove(&name));
                 drop(follower);
             }
+            Asked::Look { worker, ticket, name } => {
+                // One that is followed is here; if it was removed, its end is on its way, and nothing else has to be waited for.
+                let last = channels.peek(&name).map_or(EventId::EARLIEST, |channel| channel.last());
+                if let Some(worker) = self.of(worker) {
+                    worker.tell(Told::Placed(ticket, Ok(last)));
+                }
+            }
             Asked::Names { worker, ticket } => {
                 if let Some(worker) = self.of(worker) {
                     worker.tell(Told::Names(ticket, channels.names()));
@@ -117,10 +124,6 @@ impl Keeper {
                     .add_callback(move |channel: Channel| channel.begin(&client, place));
                 self.place(worker, ticket, placed);
             }
-            Asked::Look { worker, ticket, name } => {
-                let placed = channels.channel(&name).add_callback(|channel: Channel| channel.last());
-                self.place(worker, ticket, placed);
-            }
             Asked::Acknowledge { worker, ticket, name, client, id: None } => {
                 let done = channels
                     .channel(&name)
@@ -133,6 +136,7 @@ impl Keeper {
             Asked::Hello(..)
             | Asked::Counted { .. }
             | Asked::Close { .. }
+            | Asked::Look { .. }
             | Asked::Names { .. }
             | Asked::Survey { .. } => {}
         }
