@@ -12,7 +12,7 @@ use crate::survey::{Overview, Present, Question, Seen, Survey};
 impl Channels {
     /// The names of all channels, in order, also on a worker that only follows them.
     ///
-    /// It fails with [`ChannelError::Busy`] when home does not hear.
+    /// It fails with [`ChannelError::Busy`](crate::ChannelError::Busy) when home does not hear.
     pub fn all_names(&self) -> Deferred<Vec<String>> {
         match &self.0.follows {
             Some(way) => way.all_names(),
@@ -23,7 +23,7 @@ impl Channels {
     /// What is known of these channels over all workers, with a count of who is present. One that is not in memory is not loaded.
     /// A worker that does not answer within a second is not counted.
     ///
-    /// It fails with [`ChannelError::Busy`] when home does not hear.
+    /// It fails with [`ChannelError::Busy`](crate::ChannelError::Busy) when home does not hear.
     ///
     /// ```
     /// use ropewalk_channel::{Channels, ChannelsOptions};
