@@ -118,3 +118,28 @@ fn a_stalled_reader_on_another_worker_is_told_or_let_go_of() {
         }
     }
 }
+
+/// 1. Another worker is so far behind that home's messages to it wait.
+/// 2. A reader comes there with the id of the last event, which home has answered; others ask for everything, and for the last.
+/// 3. They wait until that worker is as far: no gap, and nothing twice.
+#[test]
+fn a_worker_that_is_behind_catches_up_before_it_takes_a_place_for_unknown() {
+    let workers = Workers::new(1, &ChannelsOptions::default());
+    let _follows = workers.send(1, get("/channels/a", JSON));
+    let channel = workers.0[0].channels.channel_now("a").unwrap();
+    for number in 0..3_000 {
+        channel.publish_now(number.to_string()).unwrap();
+        workers.0[0].simulation.advance(Duration::from_micros(100));
+    }
+    let id = channel.last();
+    let [resumed, last, client] = [format!("since={id}"), "last=1".to_owned(), "ack=ann".to_owned()]
+        .map(|place| workers.0[1].send(get(&format!("/channels/a?{place}"), JSON)));
+    workers.settle();
+    let next = workers.0[0].publish("a", "next");
+    workers.settle();
+    let read = |peer: &Peer| parts(&String::from_utf8(peer.take()).unwrap()).1;
+    let line = format!("{{\"id\":\"{next}\",\"data\":\"next\"}}\n");
+    assert_eq!(read(&resumed), line);
+    assert_eq!(read(&last), format!("{{\"id\":\"{id}\",\"data\":\"2999\"}}\n{line}"));
+    assert_eq!(read(&client), line);
+}
