@@ -5,10 +5,11 @@
 //! `crates/wire/autobahn/{server,client}.txt`, which are checked in; a run that differs from them, or in which a case fails, fails.
 //! All cases take twenty minutes on two processors. With CASES, such as `7.*`, only those are run, and nothing is written.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,9 @@ const GROUPS: [&str; 14] = [
     "13.7.*",
 ];
 /// How long the fuzzing server may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Ports that are tried for it: one that was free a moment ago may be taken.
+const PORTS: usize = 5;
 
 /// Starts the suite out of the folder that it is installed in.
 const START: &str = "
@@ -193,24 +196,29 @@ impl Suite {
 
     /// The example that is a client against the suite's server.
     fn client(&self, folder: &Path, cases: &str) -> Option<()> {
-        // Free now; the suite cannot choose one by itself and tell.
-        let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+        let (_server, port) = (0..PORTS).find_map(|_| self.fuzzing_server(folder, cases))?;
+        let mut client = Command::new(self.examples.join("websocket_client"));
+        client.arg(format!("ws://127.0.0.1:{port}")).stdout(Stdio::null());
+        succeeds(client).then_some(())
+    }
+
+    /// The suite's server, when it answers, and where; none if it cannot have its port.
+    fn fuzzing_server(&self, folder: &Path, cases: &str) -> Option<(Running, u16)> {
+        let port = free_port()?;
         let spec = format!(
             r#"{{"outdir": {folder:?}, "url": "ws://127.0.0.1:{port}", "cases": [{cases}],
                 "exclude-cases": [], "exclude-agent-cases": {{}}}}"#
         );
         let mut wstest = self.wstest("fuzzingserver", folder, &spec)?;
-        let _server = Running(wstest.stdout(Stdio::null()).spawn().ok()?);
+        let mut server = Running(wstest.stdout(Stdio::null()).spawn().ok()?);
         let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if Instant::now() > until {
+        while !is_the_suite(port) {
+            if Instant::now() > until || server.0.try_wait().ok()?.is_some() {
                 return None;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        let mut client = Command::new(self.examples.join("websocket_client"));
-        client.arg(format!("ws://127.0.0.1:{port}")).stdout(Stdio::null());
-        succeeds(client).then_some(())
+        Some((server, port))
     }
 
     fn wstest(&self, mode: &str, folder: &Path, spec: &str) -> Option<Command> {
@@ -231,6 +239,35 @@ impl Suite {
             Command::new(&self.python).args(["-c", SUMMARY]).arg(folder.join("index.json")).output().ok()?;
         String::from_utf8(output.stdout).ok().filter(|text| output.status.success() && !text.is_empty())
     }
+}
+
+/// A port that is free now: the suite cannot choose one by itself and tell. It is below those that the system gives to connections, of
+/// which one may be taken before the suite has it.
+fn free_port() -> Option<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 15_000;
+    const COUNT: u16 = 15_000;
+    // Runs beside each other begin at different places.
+    let begin = std::process::id() % u32::from(COUNT);
+    let mut ports = std::iter::repeat_with(|| {
+        let place = begin + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        FIRST + u16::try_from(place % u32::from(COUNT)).unwrap_or_default()
+    })
+    .take(usize::from(COUNT));
+    ports.find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
+}
+
+/// Whether the suite answers there. To be connected is not enough: that may be somebody else, or, before anybody listens, oneself.
+fn is_the_suite(port: u16) -> bool {
+    let asked = || -> std::io::Result<String> {
+        let mut peer = TcpStream::connect(("127.0.0.1", port))?;
+        peer.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(peer, "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+        let mut answer = String::new();
+        peer.take(64 * 1024).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    asked().is_ok_and(|answer| answer.contains("Autobahn"))
 }
 
 /// Both behaviours of a line are among those that may be.

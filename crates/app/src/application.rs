@@ -15,7 +15,7 @@ use ropewalk_store::Database;
 use ropewalk_web::{AccessObserver, CombinedLog, Handler, Site, TrustedProxies};
 
 use crate::activity::Activity;
-use crate::listening::{FactoryService, Room, Tenant, WebService};
+use crate::listening::{FactoryService, MakeHome, Room, Tenant, WebService};
 use crate::logfile::LogWriter;
 use crate::metrics::Sources;
 use crate::output::LogPlace;
@@ -390,10 +390,50 @@ impl App {
         endpoint: ServerEndpoint,
         make: impl Fn() -> Result<Site, StartError> + Send + Sync + 'static,
     ) {
+        let make = Arc::new(make);
+        self.serve_shared(name, endpoint, move |_| {
+            let others = Arc::clone(&make);
+            Ok((make()?, move |_: &Reactor| others()))
+        });
+    }
+
+    /// Serves a site on every worker whose data lives at home, with the program's access log and trusted proxies. When the service starts,
+    /// `make` makes home's site, and with it what makes each of the others', on its own thread and reactor.
+    ///
+    /// ```no_run
+    /// use ropewalk_reactor::Reactor;
+    /// use ropewalk_web::{Handler, MemorySessions, Request, Router, Sessions, SharedSessions, Site};
+    /// # fn build(app: &mut ropewalk_app::App) -> Result<(), ropewalk_app::StartError> {
+    /// app.serve_shared("shop", "tcp:8080".parse()?, |home| {
+    ///     // Who is known on one worker is known on all.
+    ///     let store = SharedSessions::new(home, MemorySessions::new(10_000));
+    ///     let site = move |store: &SharedSessions| {
+    ///         let greet = |request: Request| format!("hello {:?}", request.session().map(|_| "visitor"));
+    ///         Site::new(Router::new().get("/", greet).with(Sessions::new(store.clone())))
+    ///     };
+    ///     Ok((site(&store), move |_: &Reactor| Ok(site(&store))))
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_shared<S>(
+        &mut self,
+        name: &str,
+        endpoint: ServerEndpoint,
+        make: impl Fn(&Reactor) -> Result<(Site, S), StartError> + 'static,
+    ) -> Place
+    where
+        S: Fn(&Reactor) -> Result<Site, StartError> + Send + Sync + 'static,
+    {
         let (log, proxies) = (self.log.clone(), self.settings.trusted_proxies.clone());
-        let make = move || Ok(dress(make()?, log.as_ref(), &proxies));
+        let make: MakeHome = Box::new(move |reactor| {
+            let (site, others) = make(reactor)?;
+            let (own_log, own_proxies) = (log.clone(), proxies.clone());
+            let others = move |reactor: &Reactor| Ok(dress(others(reactor)?, own_log.as_ref(), &own_proxies));
+            Ok((dress(site, log.as_ref(), &proxies), Arc::new(others)))
+        });
         let endpoint = self.endpoint(name, endpoint);
-        self.add(WebService::new(name, endpoint, Arc::new(make), self.workers.clone()));
+        self.add(WebService::new(name, endpoint, make, self.workers.clone()))
     }
 
     /// Serves a site that cannot leave the home worker.

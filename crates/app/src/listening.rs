@@ -164,14 +164,17 @@ impl Service for FactoryService {
     }
 }
 
-/// Makes the site of one worker.
-pub(crate) type MakeSite = Arc<dyn Fn() -> Result<Site, StartError> + Send + Sync>;
+/// Makes the site of a worker beside home, on its thread.
+pub(crate) type MakeSite = Arc<dyn Fn(&Reactor) -> Result<Site, StartError> + Send + Sync>;
+
+/// Makes home's site, and with it what makes the others'.
+pub(crate) type MakeHome = Box<dyn Fn(&Reactor) -> Result<(Site, MakeSite), StartError>>;
 
 /// A web site at an endpoint, on every worker.
 pub(crate) struct WebService {
     name: String,
     endpoint: ServerEndpoint,
-    make: MakeSite,
+    make: MakeHome,
     admission: Admission,
     tls: Option<TlsServer>,
     opened: Option<Opened>,
@@ -182,7 +185,7 @@ pub(crate) struct WebService {
 }
 
 impl WebService {
-    pub(crate) fn new(name: &str, endpoint: ServerEndpoint, make: MakeSite, workers: Workers) -> WebService {
+    pub(crate) fn new(name: &str, endpoint: ServerEndpoint, make: MakeHome, workers: Workers) -> WebService {
         let admission = Admission::new(ConnectionLimits::default());
         let (tls, opened, joined, port) = (None, None, Vec::new(), None);
         WebService { name: name.to_owned(), endpoint, make, admission, tls, opened, joined, port, workers }
@@ -212,16 +215,16 @@ impl WebService {
     }
 
     /// The same site on the other workers; each accepts before this returns.
-    fn join_workers(&self, port: &Port) -> Result<(), StartError> {
+    fn join_workers(&self, port: &Port, make: MakeSite) -> Result<(), StartError> {
         let Address::Inet(address) = port.address() else { return Err(self.wants_tcp()) };
         let endpoint = self.endpoint.clone().with_port(address.port());
         let clones: Result<Vec<OwnedFd>, _> = self.joined.iter().map(OwnedFd::try_clone).collect();
         let sockets = clones.map_err(|error| bind_error(&endpoint, &error))?;
         // The same TLS: a session that began on one worker goes on on another.
-        let (tls, make) = (port.tls().cloned(), Arc::clone(&self.make));
+        let tls = port.tls().cloned();
         let (name, admission, held) = (self.name.clone(), self.admission.clone(), self.workers.is_held());
         self.workers.each(sockets, move |reactor, socket| {
-            let site = make()?;
+            let site = make(reactor)?;
             let options = ServerOptions { tls: tls.clone(), ..options(&name, &admission, Share::Joined) };
             let opened = Opened::inherit(socket, &endpoint).map_err(|error| bind_error(&endpoint, &error))?;
             let port = listen_on(reactor, &endpoint, opened, Rc::new(site), options)
@@ -256,7 +259,7 @@ impl Service for WebService {
 
     fn start(&mut self, reactor: &Reactor) -> Result<Vec<Bound>, StartError> {
         let opened = self.opened.take().ok_or_else(|| StartError::new("it has not bound"))?;
-        let site = (self.make)()?;
+        let (site, others) = (self.make)(reactor)?;
         let options =
             ServerOptions { tls: self.tls.take(), ..options(&self.name, &self.admission, Share::First) };
         let port = listen_on(reactor, &self.endpoint, opened, Rc::new(site), options)
@@ -264,7 +267,7 @@ impl Service for WebService {
         // Kept before the others accept: should one of them fail, this is what stops.
         self.port = Some(port.clone());
         if !self.workers.is_alone() {
-            self.join_workers(&port)?;
+            self.join_workers(&port, others)?;
         }
         Ok(vec![bound(&port, true)])
     }

@@ -23,7 +23,7 @@ pub struct Options {
     /// Seconds that requests in flight get when the program stops
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, allow_negative_numbers = true, global = true)]
     pub grace: Duration,
-    /// Event loops, each on a thread of its own
+    /// Event loops, each on a thread of its own; web sites and channels are served on all of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = workers, allow_negative_numbers = true, global = true)]
     pub workers: usize,
     /// Where the access log goes: a file, - for standard output, or none

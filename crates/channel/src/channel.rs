@@ -23,6 +23,7 @@ use crate::options::ChannelOptions;
 use crate::presence::{Attendance, Presence, PresenceChange, PresenceWatch};
 use crate::rate::Rate;
 use crate::retention::{Limit, Retention};
+use crate::workers::replica::WayHome;
 
 mod desk;
 
@@ -83,7 +84,7 @@ pub(crate) struct Making {
     pub(crate) options: ChannelOptions,
     pub(crate) ledger: Rc<Ledger>,
     /// It follows a channel of another worker: what is appended comes back from there.
-    pub(crate) follows: bool,
+    pub(crate) follows: Option<WayHome>,
 }
 
 impl Channel {
@@ -94,7 +95,7 @@ impl Channel {
             name: "".into(),
             options: ChannelOptions { retention, event_bytes_max: usize::MAX, ..ChannelOptions::default() },
             ledger: Rc::new(Ledger::unlimited()),
-            follows: false,
+            follows: None,
         };
         Channel::empty(making, EventId(0))
     }
@@ -109,7 +110,7 @@ impl Channel {
     pub(crate) fn loaded(making: Making, loaded: Loaded, journal: Rc<dyn Journal>) -> Channel {
         let now_us = now_us(&making.reactor);
         let retention = making.options.retention;
-        let (floor, follows) = (loaded.floor, making.follows);
+        let (floor, follows) = (loaded.floor, making.follows.clone());
         let log = if loaded.events.is_empty() && !journal.knows(&making.name) {
             Log::new(floor, now_us, retention)
         } else {
@@ -225,6 +226,25 @@ impl Channel {
         Batch { gap, events, next, more: next < extent.last }
     }
 
+    /// Fires when reading from `since` sees everything that was answered before it was asked for. That is so at once, except on a
+    /// worker that follows another one's channel: that asks how far home is, and waits until it is there too; so an id that was got
+    /// from another worker a moment ago is known here.
+    ///
+    /// It fails with [`ChannelError::Busy`] when home does not hear.
+    pub fn reach(&self, since: Since) -> Deferred<()> {
+        let inner = &self.inner;
+        let Some(desk) = inner.desk.as_ref().filter(|desk| desk.follows()) else {
+            return deferred::succeed(&inner.reactor, ());
+        };
+        match since {
+            // Whatever else there is comes behind it, in its order.
+            Since::After(id) if (inner.floor()..=self.last()).contains(&id) => {
+                deferred::succeed(&inner.reactor, ())
+            }
+            _ => desk.look(&inner.reactor, inner),
+        }
+    }
+
     /// Tells `listener` of every event published from now on, until the subscription is dropped.
     ///
     /// A viewer that wants history first reads with [`Channel::since`] and subscribes in the same callback:
@@ -273,7 +293,8 @@ impl Channel {
         self.inner.presence.watch(watcher)
     }
 
-    /// Where a client is that acknowledges: it has everything up to this id.
+    /// Where a client is that acknowledges: it has everything up to this id. Where another worker's channel is followed, that is
+    /// what was known of it here last; [`Channel::begin`] asks home.
     pub fn cursor(&self, client: &str) -> Option<EventId> {
         self.inner.clients.borrow().cursor(client)
     }
@@ -287,6 +308,9 @@ impl Channel {
     ///
     /// It fails with a [`ChannelError`], or with what the journal failed with.
     pub fn begin(&self, client: &str, place: EventId) -> Deferred<EventId> {
+        if let Some(way) = self.inner.way() {
+            return self.inner.note(client, way.begin(&self.inner.name, client, place));
+        }
         match self.cursor(client) {
             Some(cursor) => deferred::succeed(&self.inner.reactor, cursor),
             None => self.acknowledge(client, place),
@@ -299,6 +323,9 @@ impl Channel {
     /// It fails with a [`ChannelError`], or with what the journal failed with.
     pub fn acknowledge(&self, client: &str, id: EventId) -> Deferred<EventId> {
         let inner = Rc::clone(&self.inner);
+        if let Some(way) = inner.way() {
+            return inner.note(client, way.advance(&inner.name, client, id));
+        }
         let reactor = inner.reactor.clone();
         if let Err(error) = crate::name::check_name(client) {
             return deferred::fail(&reactor, error);
@@ -370,6 +397,9 @@ impl Channel {
                 self.inner.append(event);
             }
         }
+        if let Some(desk) = &self.inner.desk {
+            desk.reached(self.last());
+        }
     }
 
     pub(crate) fn history(&self) -> History {
@@ -439,6 +469,19 @@ impl fmt::Debug for Channel {
 }
 
 impl Inner {
+    fn way(&self) -> Option<&WayHome> {
+        self.desk.as_ref().and_then(Desk::way)
+    }
+
+    /// Home says where a client is.
+    fn note(self: &Rc<Self>, client: &str, placed: Deferred<EventId>) -> Deferred<EventId> {
+        let (inner, client) = (Rc::clone(self), client.to_owned());
+        placed.add_callback(move |id: EventId| {
+            inner.clients.borrow_mut().set(&client, id);
+            id
+        })
+    }
+
     fn floor(&self) -> EventId {
         self.log.borrow().extent().floor
     }

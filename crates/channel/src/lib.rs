@@ -50,6 +50,7 @@ mod presence;
 mod rate;
 mod registry;
 mod retention;
+mod survey;
 mod workers;
 
 #[doc(hidden)]
@@ -68,4 +69,5 @@ pub use options::{ChannelOptions, ChannelsOptions, Slow};
 pub use presence::{Attendance, PresenceChange, PresenceWatch};
 pub use registry::{Channels, ChannelsStatistics};
 pub use retention::{Limit, Retention};
+pub use survey::{Overview, Survey};
 pub use workers::Home;

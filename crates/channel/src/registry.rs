@@ -22,6 +22,8 @@ use crate::workers::Home;
 use crate::workers::home::Doorkeeper;
 use crate::workers::replica::WayHome;
 
+mod surveying;
+
 /// How often it is looked who is idle.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -54,8 +56,8 @@ struct Inner {
     journal: Option<Rc<dyn Journal>>,
     places: RefCell<BTreeMap<Rc<str>, Place>>,
     ledger: Rc<Ledger>,
-    /// They follow those of another worker.
-    follows: bool,
+    /// They follow those of another worker, there.
+    follows: Option<WayHome>,
     /// Where other workers ask, if there are any.
     door: RefCell<Option<Doorkeeper>>,
     /// No channel without a journal gives an id up to this one: one that was removed has given it.
@@ -104,13 +106,13 @@ impl Channels {
     /// Channels whose history is gone with the process.
     #[must_use]
     pub fn in_memory(reactor: &Reactor, options: ChannelsOptions) -> Channels {
-        Channels::over(reactor, options, None, false)
+        Channels::over(reactor, options, None, None)
     }
 
     /// Channels whose history is in a journal: what was answered survives a crash.
     #[must_use]
     pub fn durable(reactor: &Reactor, journal: impl Journal, options: ChannelsOptions) -> Channels {
-        Channels::over(reactor, options, Some(Rc::new(journal)), false)
+        Channels::over(reactor, options, Some(Rc::new(journal)), None)
     }
 
     /// The way to these channels for other workers.
@@ -121,7 +123,8 @@ impl Channels {
     }
 
     /// The channels of another worker, home, on this one: those that are used here are followed. Publishing, acknowledging and
-    /// removing happen at home. Presence and the list of names are of this worker alone. The options should be those of home.
+    /// removing happen at home. Presence and the list of names are of this worker alone; [`Channels::survey`] is about all. The
+    /// options should be those of home.
     ///
     /// ```
     /// use ropewalk_channel::{Channels, ChannelsOptions};
@@ -141,14 +144,14 @@ impl Channels {
     /// ```
     ///
     /// # Errors
-    /// [`ChannelError::Busy`] when home does not hear: its loop has ended, or its door is full.
+    /// [`ChannelError::Busy`] when home does not hear: its loop has ended.
     pub fn replica(
         reactor: &Reactor,
         home: &Home,
         options: ChannelsOptions,
     ) -> Result<Channels, ChannelError> {
         let way = WayHome::new(reactor, home)?;
-        let channels = Channels::over(reactor, options, Some(Rc::new(way.share())), true);
+        let channels = Channels::over(reactor, options, Some(Rc::new(way.clone())), Some(way.clone()));
         way.belongs_to(channels.downgrade());
         Ok(channels)
     }
@@ -172,7 +175,7 @@ impl Channels {
         reactor: &Reactor,
         options: ChannelsOptions,
         journal: Option<Rc<dyn Journal>>,
-        follows: bool,
+        follows: Option<WayHome>,
     ) -> Channels {
         let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
             let ledger = Rc::new(Ledger::new(&options));
@@ -254,7 +257,8 @@ impl Channels {
         }
     }
 
-    /// Whether there is such a channel, in memory or in the journal.
+    /// Whether there is such a channel, in memory or in the journal. What follows another worker cannot know it and says yes:
+    /// [`Channels::survey`] asks there.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         match self.0.places.borrow().get(name) {
@@ -443,7 +447,7 @@ impl Inner {
             name: Rc::clone(name),
             options: self.options.of(name),
             ledger: Rc::clone(&self.ledger),
-            follows: self.follows,
+            follows: self.follows.clone(),
         }
     }
 
@@ -570,11 +574,12 @@ impl Inner {
                     false
                 }
                 Some(Place::Here(channel)) => {
-                    (channel.is_empty() || self.follows) && now - channel.touched() >= self.options.idle
+                    (channel.is_empty() || self.follows.is_some())
+                        && now - channel.touched() >= self.options.idle
                 }
                 _ => false,
             };
-            if empty && self.follows {
+            if empty && self.follows.is_some() {
                 self.unload(&name);
             } else if empty {
                 self.remove_empty(&name);

@@ -207,6 +207,150 @@ fn refusals_and_acknowledgements_come_from_home() {
     drop(other);
 }
 
+/// A client may come back to any worker: where it is, is known at home.
+#[test]
+fn a_client_that_acknowledged_on_one_worker_goes_on_at_its_place_on_another() {
+    let world = World::new(1, true, |options| options.channel.clients_max = 2);
+    let ids: Vec<EventId> =
+        ["x", "y", "z"].map(|text| world.wait(world.channels[0].publish("a", text)).unwrap()).to_vec();
+    // Both have it before the client comes.
+    let (one, two) = (world.channel(1, "a"), world.channel(2, "a"));
+    assert_eq!(world.wait(one.begin("ann", EventId(0))).unwrap(), EventId(0));
+    assert_eq!(world.wait(one.acknowledge("ann", ids[1])).unwrap(), ids[1]);
+    assert_eq!(world.wait(two.begin("ann", EventId(0))).unwrap(), ids[1]);
+    assert_eq!(world.wait(two.acknowledge("ann", ids[0])).unwrap(), ids[1], "never backwards");
+    assert_eq!(world.wait(one.begin("ann", EventId(0))).unwrap(), ids[1]);
+    // Two clients at most, whichever workers they come to.
+    world.wait(two.begin("bob", ids[0])).unwrap();
+    let refused = world.wait(one.begin("eve", ids[0])).unwrap_err();
+    assert_eq!(refused.check::<ChannelError>(), Some(&ChannelError::TooManyClients));
+    world.wait(two.forget_client("ann")).unwrap();
+    assert_eq!(world.wait(one.begin("eve", ids[2])).unwrap(), ids[2]);
+}
+
+/// 1. An event is published, and answered. 2. Before another worker has heard of it, a reader comes there with its id.
+#[test]
+fn an_id_of_another_worker_is_known_as_soon_as_it_is_reached() {
+    for seed in 0..100 {
+        let world = World::new(seed, seed % 2 == 1, |_| ());
+        let (home, other) = (world.channel(0, "a"), world.channel(1, "a"));
+        world.wait(home.publish("first")).unwrap();
+        let published = home.publish("second");
+        while !published.has_outcome() {
+            world.advance(0, MS);
+        }
+        let id = home.last();
+        let blind = other.since(Since::After(id), Limit::default());
+        assert!(blind.gap.is_some(), "seed {seed}: the other has not run");
+        let reached: Vec<_> = [Since::After(id), Since::Earliest, Since::Now]
+            .map(|since| other.reach(since))
+            .into_iter()
+            .collect();
+        let later = other.reach(Since::Last(1));
+        for one in reached {
+            world.wait(one).unwrap();
+        }
+        let batch = other.since(Since::After(id), Limit::default());
+        assert!(batch.gap.is_none() && batch.events.is_empty(), "seed {seed}");
+        assert_eq!(other.last(), id);
+        world.wait(later).unwrap();
+        // What is known needs nobody; nor does home.
+        assert!(
+            other.reach(Since::After(id)).has_outcome()
+                && home.reach(Since::After(EventId::MAX)).has_outcome()
+        );
+    }
+}
+
+/// Who waits for a channel that is removed meanwhile does not wait for ever.
+#[test]
+fn a_reach_ends_with_its_channel() {
+    let world = World::new(1, false, |_| ());
+    let other = world.channel(1, "a");
+    world.wait(world.channels[0].publish("a", "x")).unwrap();
+    world.channels[0].publish("a", "y").detach();
+    let reached = other.reach(Since::Earliest);
+    world.wait(world.channels[0].remove("a")).unwrap();
+    world.wait(reached).unwrap();
+    assert!(other.is_closed());
+    assert!(!world.channels[0].knows("a"), "asking makes no channel");
+}
+
+#[test]
+fn a_survey_counts_who_is_on_any_worker() {
+    let world = World::new(1, true, |_| ());
+    world.wait(world.channels[2].publish("a", "x")).unwrap();
+    world.wait(world.channels[2].publish("b", "x")).unwrap();
+    let channels: Vec<Channel> = (0..3).map(|worker| world.channel(worker, "a")).collect();
+    let _here = [
+        channels[0].enter(Some("ann")),
+        channels[1].enter(Some("ann")),
+        channels[1].enter(None),
+        channels[2].enter(Some("bob")),
+        world.channel(2, "b").enter(Some("eve")),
+    ];
+    for worker in 0..3 {
+        let all = &world.channels[worker];
+        assert_eq!(world.wait(all.all_names()).unwrap(), ["a", "b"], "worker {worker}");
+        let asked = ["b", "none", "a"].map(str::to_owned).to_vec();
+        let survey = world.wait(all.survey(asked)).unwrap();
+        let seen: Vec<_> = survey
+            .channels
+            .iter()
+            .map(|overview| {
+                (&*overview.name, overview.statistics.as_ref().unwrap().present, overview.durable)
+            })
+            .collect();
+        assert_eq!((seen, survey.present), (vec![("b", 1, true), ("a", 4, true)], 5), "worker {worker}");
+        let a = world.wait(all.attendance("a")).unwrap().unwrap();
+        assert_eq!(a.names, [("ann".to_owned(), 2), ("bob".to_owned(), 1)], "worker {worker}");
+        assert_eq!(world.wait(all.attendance("none")).unwrap(), None);
+        assert!(!world.channels[0].knows("none"), "asking makes no channel");
+    }
+}
+
+/// A worker whose loop is held is not waited for; one that has ended is not asked.
+#[test]
+fn a_survey_ends_also_if_a_worker_does_not_answer() {
+    let world = World::new(1, false, |_| ());
+    let (home, stuck) = (world.channel(0, "a"), world.channel(2, "a"));
+    let _here = [home.enter(None), stuck.enter(None)];
+    let counted = Rc::new(Cell::new(None));
+    let mine = Rc::clone(&counted);
+    let surveyed = world.channels[0].survey(vec!["a".to_owned()]);
+    surveyed.add_callback(move |survey: ropewalk_channel::Survey| mine.set(Some(survey.present))).detach();
+    for _ in 0..190 {
+        (0..2).for_each(|worker| world.advance(worker, 5 * MS));
+    }
+    assert_eq!(counted.get(), None);
+    (0..2).for_each(|worker| world.advance(worker, 100 * MS));
+    assert_eq!(counted.get(), Some(1));
+    let World { simulations: [at_home, one, _], channels: [home, _kept, ended] } = world;
+    drop((ended, stuck));
+    let survey = home.survey(vec!["a".to_owned()]);
+    for _ in 0..4 {
+        at_home.advance(5 * MS);
+        one.advance(5 * MS);
+    }
+    assert!(survey.has_outcome());
+}
+
+/// More than home's door holds, in one turn: it waits, and keeps its order.
+#[test]
+fn what_finds_no_room_in_the_door_of_home_waits_for_it() {
+    let world = World::new(1, false, |options| options.channel.retention.events_max = 10_000);
+    let channel = world.channel(1, "a");
+    let answered = Rc::new(Cell::new(0));
+    for number in 0..5_000 {
+        let mine = Rc::clone(&answered);
+        channel.publish(number.to_string()).add_callback(move |_| mine.set(mine.get() + 1)).detach();
+    }
+    world.settle();
+    assert_eq!(answered.get(), 5_000);
+    let expected: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
+    assert!(world.texts(0, "a") == expected && world.texts(2, "a") == expected);
+}
+
 /// The same over real threads: a publisher on each of three workers.
 #[test]
 fn over_real_threads_everybody_sees_everything() {

@@ -102,11 +102,11 @@ fn serve(kind: &Kind, matches: &ArgMatches, own: &ArgMatches) -> Result<ExitCode
         return Ok(code);
     }
     let listens = matches.value_source("listen") == Some(ValueSource::CommandLine);
-    let alone = kind.name() != "web";
+    let alone = !matches!(kind.name(), "web" | "push");
     Ok(launch(NAME, options.settings(), |app| {
         if alone && app.settings().workers > 1 {
-            // A log and its history are in one place; more loops would only stand beside it.
-            return Err(StartError::new("--workers is for ropewalk web; leave it out here"));
+            // A log that is read is in one place; more loops would only stand beside it.
+            return Err(StartError::new("--workers is for ropewalk web and push; leave it out here"));
         }
         if listens {
             return Err(StartError::new(
@@ -180,7 +180,7 @@ fn welcome_page(command: &Command, cli: &Cli, verb: &Verb<File>) -> Result<ExitC
     let settings = cli.options.settings();
     Ok(drive(NAME, command, settings, verb, |app| {
         if app.settings().workers > 1 {
-            return Err(StartError::new("--workers is for ropewalk web; leave it out here"));
+            return Err(StartError::new("--workers is for ropewalk web and push; leave it out here"));
         }
         welcome::build(app, endpoint)
     }))

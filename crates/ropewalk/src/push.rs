@@ -1,8 +1,8 @@
 //! `ropewalk push`: its arguments, and the wiring of channels, their journal and the service.
 //!
-//! A kind of service. What the service does is in `web::push`.
+//! A kind of service. What the service does is in `web::push`. Channels live at home; each other worker follows those that it uses.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -64,28 +64,30 @@ pub(crate) fn build(app: &mut App, args: PushArgs) -> Result<(), StartError> {
             "channels that others can reach, be it through a proxy, want authorisation: give --jwt-key FILE, or leave the interface at 127.0.0.1",
         ));
     }
-    let admit = tokens.map(Tokens::admit);
     let opened = OpenDatabase::default();
     // In an upgrade nothing is published any more, and without a store what is in memory goes along.
     let carried = OpenChannels::default();
     app.store(carried.clone());
     app.store(opened.clone());
-    let shown: Rc<OnceCell<Channels>> = Rc::default();
-    let begun = Rc::clone(&shown);
-    let place = app.serve_home("push", listen, move |reactor| {
-        // Not before it starts: another process may still have the store.
+    let open = Open { origins: args.origin.clone(), tokens };
+    // Home's connections may be gone while those of others still come to their end.
+    let kept: Rc<RefCell<Option<Channels>>> = Rc::default();
+    let shown = Rc::clone(&kept);
+    let place = app.serve_shared("push", listen, move |reactor| {
+        // Not before it starts: another process may still have the store. Nor may a start that failed.
+        drop(kept.borrow_mut().take());
         let channels = args.channels(reactor, &opened)?;
-        // It is started once.
-        let _ = begun.set(channels.clone());
         carried.set(&channels);
-        // Who has a token may come by any name: no page of a stranger has one.
-        let loopback_only = admit.is_none();
-        let origins = args.origin.clone();
-        let others = others(&origins);
-        let options = PushOptions { loopback_only, admit: admit.clone(), origins, ..PushOptions::default() };
-        Ok(Site::new(router(&Push::new(&channels, options)).with(others)))
+        let (way, options, to_others) = (channels.home(), args.options(), open.clone());
+        let site = open.site(&channels);
+        *kept.borrow_mut() = Some(channels);
+        let other = move |reactor: &Reactor| {
+            let followed = Channels::replica(reactor, &way, options.clone()).map_err(StartError::new)?;
+            Ok(to_others.site(&followed))
+        };
+        Ok((site, other))
     });
-    place.shows(move || shown.get().map(of_channels).into_iter().collect());
+    place.shows(move || shown.borrow().as_ref().map(of_channels).into_iter().collect());
     Ok(())
 }
 
@@ -97,6 +99,26 @@ fn of_channels(channels: &Channels) -> Activity {
         .with("kept", kept)
         .with("bytes", figures.bytes)
         .with("waiting", waiting)
+}
+
+/// What a worker needs to serve channels.
+#[derive(Clone)]
+struct Open {
+    origins: Vec<String>,
+    tokens: Option<Tokens>,
+}
+
+impl Open {
+    fn site(&self, channels: &Channels) -> Site {
+        let options = PushOptions {
+            // Who has a token may come by any name: no page of a stranger has one.
+            loopback_only: self.tokens.is_none(),
+            admit: self.tokens.clone().map(Tokens::admit),
+            origins: self.origins.clone(),
+            ..PushOptions::default()
+        };
+        Site::new(router(&Push::new(channels, options)).with(others(&self.origins)))
+    }
 }
 
 /// What pages of other origins may send and see; none of them, if no origin is named.
@@ -134,13 +156,18 @@ impl PushArgs {
         }))
     }
 
-    fn channels(&self, reactor: &Reactor, opened: &OpenDatabase) -> Result<Channels, StartError> {
+    fn options(&self) -> ChannelsOptions {
         let mut options = ChannelsOptions::default();
         options.channel.retention = Retention {
             events_max: self.retain_events,
             bytes_max: self.retain_bytes,
             age_max: self.retain_age,
         };
+        options
+    }
+
+    fn channels(&self, reactor: &Reactor, opened: &OpenDatabase) -> Result<Channels, StartError> {
+        let options = self.options();
         let Some(folder) = &self.store else { return Ok(Channels::in_memory(reactor, options)) };
         make(folder)?;
         let journal = SqliteJournal::open(reactor, &folder.join("push.db")).map_err(StartError::new)?;

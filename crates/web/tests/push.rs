@@ -10,6 +10,8 @@ mod model;
 mod sockets;
 #[path = "push/tokens.rs"]
 mod tokens;
+#[path = "push/workers.rs"]
+mod workers;
 
 use std::rc::Rc;
 use std::time::Duration;

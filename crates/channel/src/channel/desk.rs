@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use ropewalk_reactor::{Deferred, Firing, Outcome};
+use ropewalk_reactor::{Deferred, Firing, Outcome, Reactor};
 
 use super::{Inner, now_us};
 use crate::error::ChannelError;
 use crate::event::{Data, Event, EventId};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
+use crate::workers::replica::WayHome;
 
 /// Events that one batch may carry, and their bytes: so many that the batch is worth its commit, and not so many that the first
 /// waits long.
@@ -25,15 +26,97 @@ pub(super) struct Desk {
     line: RefCell<VecDeque<(Data, Firing<EventId>)>>,
     /// Events on their way.
     sent: Cell<usize>,
-    /// What is written comes back by itself, together with what others write.
-    follows: bool,
+    /// What is written comes back by itself from there, together with what others write.
+    follows: Option<WayHome>,
+    looking: RefCell<Looking>,
     /// A batch is on its way, or about to be.
     busy: Cell<bool>,
 }
 
+/// Those who want to know that what follows is as far as home was.
+#[derive(Default)]
+struct Looking {
+    /// Home was asked, and has not answered.
+    asked: bool,
+    /// Those who came after it was asked: they are asked for next, together.
+    next: Vec<Firing<()>>,
+    /// Up to where these wait.
+    waiting: Vec<(EventId, Firing<()>)>,
+}
+
 impl Desk {
-    pub(super) fn new(journal: Rc<dyn Journal>, follows: bool) -> Desk {
-        Desk { journal, follows, line: RefCell::default(), sent: Cell::new(0), busy: Cell::new(false) }
+    pub(super) fn new(journal: Rc<dyn Journal>, follows: Option<WayHome>) -> Desk {
+        Desk {
+            journal,
+            follows,
+            looking: RefCell::default(),
+            line: RefCell::default(),
+            sent: Cell::new(0),
+            busy: Cell::new(false),
+        }
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        self.follows.is_some()
+    }
+
+    pub(super) fn way(&self) -> Option<&WayHome> {
+        self.follows.as_ref()
+    }
+
+    /// Fires when what is here is as far as home is by now.
+    pub(super) fn look(&self, reactor: &Reactor, channel: &Rc<Inner>) -> Deferred<()> {
+        let (firing, deferred) = Deferred::new(reactor);
+        self.looking.borrow_mut().next.push(firing);
+        self.ask_home(channel);
+        deferred
+    }
+
+    /// One question is on its way at a time, however many come meanwhile.
+    fn ask_home(&self, channel: &Rc<Inner>) {
+        let Some(way) = &self.follows else { return };
+        let asking = {
+            let mut looking = self.looking.borrow_mut();
+            if looking.asked || looking.next.is_empty() {
+                return;
+            }
+            looking.asked = true;
+            std::mem::take(&mut looking.next)
+        };
+        let inner = Rc::clone(channel);
+        let answered = way.last(&channel.name).add_both(move |outcome: Outcome<EventId>| {
+            let desk = inner.desk();
+            desk.looking.borrow_mut().asked = false;
+            match outcome {
+                Ok(last) if inner.closed.get() || inner.log.borrow().extent().last >= last => {
+                    asking.iter().for_each(tell);
+                }
+                Ok(last) => {
+                    let waiting = asking.into_iter().map(|firing| (last, firing));
+                    desk.looking.borrow_mut().waiting.extend(waiting);
+                }
+                Err(failure) => {
+                    for firing in asking {
+                        // Whoever asked may have left.
+                        let _ = firing.errback(failure.clone());
+                    }
+                }
+            }
+            desk.ask_home(&inner);
+        });
+        answered.detach();
+    }
+
+    /// What follows has come up to here.
+    pub(super) fn reached(&self, last: EventId) {
+        if self.looking.borrow().waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.looking.borrow_mut().waiting);
+        let (here, left) = waiting.into_iter().partition(|(wanted, _)| *wanted <= last);
+        self.looking.borrow_mut().waiting = left;
+        let here: Vec<(EventId, Firing<()>)> = here;
+        here.iter().for_each(|(_, firing)| tell(firing));
     }
 
     pub(super) fn journal(&self) -> &Rc<dyn Journal> {
@@ -55,6 +138,7 @@ impl Desk {
             // Nobody has to wait for it.
             let _ = firing.errback(ChannelError::Closed);
         }
+        self.reached(EventId::MAX);
     }
 
     fn next_batch(&self) -> Vec<(Data, Firing<EventId>)> {
@@ -72,6 +156,11 @@ impl Desk {
     }
 }
 
+fn tell(firing: &Firing<()>) {
+    // Whoever asked may have left.
+    let _ = firing.callback(());
+}
+
 impl Inner {
     fn desk(&self) -> &Desk {
         self.desk.as_ref().expect("only a channel with a journal comes here")
@@ -83,7 +172,7 @@ impl Inner {
         if let Err(error) = self.ledger.wait(data.len()) {
             return ropewalk_reactor::deferred::fail(&self.reactor, error);
         }
-        if self.desk().follows {
+        if self.desk().follows() {
             return self.send_home(data);
         }
         let (firing, deferred) = Deferred::new(&self.reactor);

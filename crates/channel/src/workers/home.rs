@@ -6,8 +6,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_reactor::deferred::gather_results;
-use ropewalk_reactor::{Outcome, Reactor, Receiver, SendError, Sender};
+use ropewalk_reactor::{Deferred, Outcome, Reactor, Receiver, SendError, Sender};
 
+use super::count::Counting;
 use super::{Asked, DOOR, Home, Told};
 use crate::batch::Since;
 use crate::channel::Channel;
@@ -16,6 +17,7 @@ use crate::journal::Loaded;
 use crate::listeners::{Listener, Subscription};
 use crate::registry::{Channels, WeakChannels};
 use crate::retention::{Limit, Retention};
+use crate::survey::{Question, Survey};
 
 /// A worker whose door is full is looked at again after so long.
 const AGAIN: Duration = Duration::from_millis(2);
@@ -26,69 +28,147 @@ const ALL: Limit = Limit { events_max: usize::MAX, bytes_max: usize::MAX };
 /// The door of home, and the workers behind it.
 pub(crate) struct Doorkeeper {
     home: Home,
+    keeper: Rc<Keeper>,
     _receiver: Receiver,
+}
+
+struct Keeper {
+    channels: WeakChannels,
+    workers: RefCell<BTreeMap<u64, Rc<Worker>>>,
+    counting: Rc<Counting>,
 }
 
 impl Doorkeeper {
     pub(crate) fn new(reactor: &Reactor, channels: WeakChannels) -> Doorkeeper {
-        let workers: RefCell<BTreeMap<u64, Rc<Worker>>> = RefCell::default();
-        let loop_of = reactor.clone();
+        let keeper = Rc::new(Keeper { channels, workers: RefCell::default(), counting: Rc::default() });
+        let mine = Rc::clone(&keeper);
         let (receiver, sender) = reactor.receiver(DOOR, move |asked| {
-            let Some(channels) = channels.upgrade() else { return };
-            // Those whose loop has ended are forgotten.
-            workers.borrow_mut().retain(|_, worker| !worker.door.is_closed());
-            match asked {
-                Asked::Hello(number, door) => {
-                    let worker = Worker::new(&loop_of, door);
-                    workers.borrow_mut().insert(number, worker);
-                }
-                other => answer(&channels, &workers, other),
+            if let Some(channels) = mine.channels.upgrade() {
+                mine.hear(&channels, asked);
             }
         });
-        Doorkeeper { home: Home(sender), _receiver: receiver }
+        Doorkeeper { home: Home(sender), keeper, _receiver: receiver }
     }
 
     pub(crate) fn home(&self) -> Home {
         self.home.clone()
     }
+
+    /// Asks every worker, and adds what they see to what home does.
+    pub(crate) fn survey(&self, reactor: &Reactor, question: Question, here: Survey) -> Deferred<Survey> {
+        self.keeper.survey(reactor, question, here)
+    }
 }
 
-fn answer(channels: &Channels, workers: &RefCell<BTreeMap<u64, Rc<Worker>>>, asked: Asked) {
-    let of = |number: u64| workers.borrow().get(&number).cloned();
-    match asked {
-        Asked::Hello(..) => {}
-        Asked::Open { worker, ticket, name, retention } => {
-            let Some(worker) = of(worker) else { return };
-            let opened = channels.channel(&name).add_both(move |channel: Outcome<Channel>| {
-                let loaded = channel.map(|channel| worker.open(name, &channel, retention));
-                worker.tell(Told::Opened(ticket, loaded));
-            });
-            opened.detach();
+impl Keeper {
+    fn hear(&self, channels: &Channels, asked: Asked) {
+        // Those whose loop has ended are forgotten.
+        self.workers.borrow_mut().retain(|_, worker| !worker.door.is_closed());
+        match asked {
+            Asked::Hello(number, door) => {
+                let worker = Worker::new(channels.reactor(), door);
+                self.workers.borrow_mut().insert(number, worker);
+            }
+            Asked::Counted { worker, ticket, seen } => self.counting.counted(worker, ticket, seen),
+            Asked::Close { worker, name } => {
+                let follower = self.of(worker).and_then(|worker| worker.followers.borrow_mut().remove(&name));
+                drop(follower);
+            }
+            Asked::Look { worker, ticket, name } => {
+                // One that is followed is here; if it was removed, its end is on its way, and nothing else has to be waited for.
+                let last = channels.peek(&name).map_or(EventId::EARLIEST, |channel| channel.last());
+                if let Some(worker) = self.of(worker) {
+                    worker.tell(Told::Placed(ticket, Ok(last)));
+                }
+            }
+            Asked::Names { worker, ticket } => {
+                if let Some(worker) = self.of(worker) {
+                    worker.tell(Told::Names(ticket, channels.names()));
+                }
+            }
+            Asked::Survey { worker, ticket, question } => {
+                let Some(worker) = self.of(worker) else { return };
+                let surveyed = channels.survey_of(question);
+                surveyed.add_both(move |survey| worker.tell(Told::Surveyed(ticket, survey))).detach();
+            }
+            other => self.work(channels, other),
         }
-        Asked::Close { worker, name } => {
-            let follower = of(worker).and_then(|worker| worker.followers.borrow_mut().remove(&name));
-            drop(follower);
+    }
+
+    /// What is asked about a channel, and answered later.
+    fn work(&self, channels: &Channels, asked: Asked) {
+        match asked {
+            Asked::Open { worker, ticket, name, retention } => {
+                let Some(worker) = self.of(worker) else { return };
+                let opened = channels.channel(&name).add_both(move |channel: Outcome<Channel>| {
+                    let loaded = channel.map(|channel| worker.open(name, &channel, retention));
+                    worker.tell(Told::Opened(ticket, loaded));
+                });
+                opened.detach();
+            }
+            Asked::Publish { worker, ticket, name, data } => {
+                let Some(worker) = self.of(worker) else { return };
+                let each: Vec<_> = data.into_iter().map(|data: Data| channels.publish(&name, data)).collect();
+                let published = gather_results(channels.reactor(), each);
+                published.add_both(move |ids| worker.tell(Told::Published(ticket, ids))).detach();
+            }
+            Asked::Acknowledge { worker, ticket, name, client, id: Some(id) } => {
+                let placed = channels
+                    .channel(&name)
+                    .add_callback(move |channel: Channel| channel.acknowledge(&client, id));
+                self.place(worker, ticket, placed);
+            }
+            Asked::Begin { worker, ticket, name, client, place } => {
+                let placed = channels
+                    .channel(&name)
+                    .add_callback(move |channel: Channel| channel.begin(&client, place));
+                self.place(worker, ticket, placed);
+            }
+            Asked::Acknowledge { worker, ticket, name, client, id: None } => {
+                let done = channels
+                    .channel(&name)
+                    .add_callback(move |channel: Channel| channel.forget_client(&client));
+                self.done(worker, ticket, done);
+            }
+            Asked::Remove { worker, ticket, name } => {
+                self.done(worker, ticket, channels.remove(&name).add_callback(|_| ()));
+            }
+            Asked::Hello(..)
+            | Asked::Counted { .. }
+            | Asked::Close { .. }
+            | Asked::Look { .. }
+            | Asked::Names { .. }
+            | Asked::Survey { .. } => {}
         }
-        Asked::Publish { worker, ticket, name, data } => {
-            let Some(worker) = of(worker) else { return };
-            let each: Vec<_> = data.into_iter().map(|data: Data| channels.publish(&name, data)).collect();
-            let reactor = channels.reactor();
-            let published = gather_results(reactor, each);
-            published.add_both(move |ids| worker.tell(Told::Published(ticket, ids))).detach();
+    }
+
+    fn of(&self, number: u64) -> Option<Rc<Worker>> {
+        self.workers.borrow().get(&number).cloned()
+    }
+
+    fn place(&self, worker: u64, ticket: u64, placed: Deferred<EventId>) {
+        match self.of(worker) {
+            Some(worker) => placed.add_both(move |place| worker.tell(Told::Placed(ticket, place))).detach(),
+            None => placed.detach(),
         }
-        Asked::Acknowledge { worker, ticket, name, client, id } => {
-            let Some(worker) = of(worker) else { return };
-            let done = channels.channel(&name).add_callback(move |channel: Channel| match id {
-                Some(id) => channel.acknowledge(&client, id).add_callback(|_| ()),
-                None => channel.forget_client(&client),
-            });
-            done.add_both(move |outcome| worker.tell(Told::Done(ticket, outcome))).detach();
+    }
+
+    fn done(&self, worker: u64, ticket: u64, done: Deferred<()>) {
+        match self.of(worker) {
+            Some(worker) => done.add_both(move |outcome| worker.tell(Told::Done(ticket, outcome))).detach(),
+            None => done.detach(),
         }
-        Asked::Remove { worker, ticket, name } => {
-            let Some(worker) = of(worker) else { return };
-            let removed = channels.remove(&name).add_callback(|_| ());
-            removed.add_both(move |outcome| worker.tell(Told::Done(ticket, outcome))).detach();
-        }
+    }
+
+    fn survey(&self, reactor: &Reactor, question: Question, here: Survey) -> Deferred<Survey> {
+        let workers = self.workers.borrow().clone();
+        let living = workers.iter().filter(|(_, worker)| !worker.door.is_closed());
+        let numbers = living.map(|(number, _)| *number).collect();
+        self.counting.begin(reactor, question, here, numbers, |number, ticket, question| {
+            if let Some(worker) = workers.get(&number) {
+                worker.tell(Told::Count(ticket, question));
+            }
+        })
     }
 }
 

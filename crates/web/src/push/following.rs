@@ -13,8 +13,8 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::router::Handler;
 
-/// What [`service`](super::service) is, for the channels of another worker; those should have the same options. Presence and the
-/// list of channels are of each worker alone.
+/// What [`service`](super::service) is, for the channels of another worker; those should have the same options. A site that knows its
+/// reactor when it is made takes [`Channels::replica`](ropewalk_channel::Channels::replica) instead.
 ///
 /// ```
 /// use ropewalk_channel::{Channels, ChannelsOptions};

@@ -98,6 +98,9 @@ pub(super) fn refused(failure: Failure) -> Response {
     if let Some(DatabaseError::Full) = failure.check() {
         return Response::error(503, "too many events wait to be written").header("Retry-After", "1");
     }
+    if let Some(DatabaseError::Closed) = failure.check() {
+        return Response::error(503, "the program is being replaced").header("Retry-After", "1").close();
+    }
     let Some(error) = failure.check::<ChannelError>() else { return Response::failure(failure) };
     let why = error.to_string();
     match error {

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use ropewalk_channel::{Channel, Channels, EventId, Limit, Since, check_name};
+use ropewalk_channel::{Channel, Channels, EventId, Limit, Overview, Since, check_name};
 use ropewalk_reactor::{Failure, Outcome};
 use serde_json::{Value, json};
 
@@ -236,16 +236,20 @@ impl Push {
             return socket::upgrade(&self, &request, grant, None);
         }
         let after = request.argument("after").unwrap_or_default();
-        let mut names = self.channels().names();
-        names.retain(|name| *name > after && grant.allows(Action::Subscribe, name));
-        let more = names.len() > LIST_MAX;
-        names.truncate(LIST_MAX);
-        let describe = |name: &String| match self.channels().peek(name) {
-            Some(channel) => describe(&channel),
-            None => json!({ "name": name, "loaded": false }),
+        let listed = async {
+            let mut names = self.channels().all_names().await?;
+            names.retain(|name| *name > after && grant.allows(Action::Subscribe, name));
+            let more = names.len() > LIST_MAX;
+            names.truncate(LIST_MAX);
+            Ok((self.channels().survey(names).await?, more))
         };
-        let channels: Vec<Value> = names.iter().map(describe).collect();
-        json_answer(&json!({ "channels": channels, "more": more, "viewers": self.viewers() }))
+        match listed.await {
+            Ok((survey, more)) => {
+                let channels: Vec<Value> = survey.channels.iter().map(describe).collect();
+                json_answer(&json!({ "channels": channels, "more": more, "viewers": survey.present }))
+            }
+            Err(failure) => refused(failure),
+        }
     }
 
     async fn read(self, request: Request) -> Answer {
@@ -270,16 +274,37 @@ impl Push {
     }
 
     async fn describe(&self, name: &str) -> Response {
-        if !self.channels().knows(name) {
-            return Response::error(404, "there is no such channel; publish to make it");
-        }
-        match self.channels().channel(name).await {
-            Ok(channel) => {
-                let last = channel.last().to_string();
-                json_answer(&describe(&channel)).header("Last-Event-ID", last)
+        let found = async {
+            let found = self.overview(name).await?;
+            if found.as_ref().is_none_or(|found| found.statistics.is_some()) {
+                return Ok(found);
             }
+            // The figures of one that only the journal has are those that it has when it is loaded.
+            let _loaded = self.channels().channel(name).await?;
+            self.overview(name).await
+        };
+        match found.await {
+            Ok(Some(found)) => {
+                let last = found.statistics.as_ref().map(|statistics| statistics.last.to_string());
+                let answer = json_answer(&describe(&found));
+                match last {
+                    Some(last) => answer.header("Last-Event-ID", last),
+                    None => answer,
+                }
+            }
+            Ok(None) => Response::error(404, "there is no such channel; publish to make it"),
             Err(failure) => refused(failure),
         }
+    }
+
+    /// What is known of a channel, on all workers; none if there is no such channel.
+    async fn overview(&self, name: &str) -> Outcome<Option<Overview>> {
+        Ok(self.channels().survey(vec![name.to_owned()]).await?.channels.into_iter().next())
+    }
+
+    /// Whether there is such a channel; another worker has to be asked only for what is not followed here.
+    pub(super) async fn knows(&self, name: &str) -> Outcome<bool> {
+        Ok(self.channels().peek(name).is_some() || self.overview(name).await?.is_some())
     }
 
     /// A stream, or what a long poll waits for.
@@ -325,11 +350,14 @@ impl Push {
         }
         let name = given.map(Rc::from);
         let mut since = wish.since.unwrap_or(Since::Now);
+        // Another worker may have answered with an id that has not come here yet.
+        feed.channel().reach(since).await?;
         if let Some(client) = &wish.client {
             let begun = begin_client(feed.channel(), client, since).await?;
             if !wish.goes_on {
                 since = Since::After(begun);
             }
+            feed.channel().reach(since).await?;
         }
         Ok((feed, Joining { since, name, until: None }))
     }
@@ -350,7 +378,11 @@ impl Push {
         if !self.0.options.remove {
             return Response::error(403, "channels are not removed over HTTP here");
         }
-        match self.channels().remove(&name).await {
+        let removed = async {
+            let known = self.knows(&name).await?;
+            Ok(known && self.channels().remove(&name).await?)
+        };
+        match removed.await {
             Ok(true) => Response::empty(204),
             Ok(false) => Response::error(404, "there is no such channel"),
             Err(failure) => refused(failure),
@@ -362,15 +394,17 @@ impl Push {
         if let Err(refusal) = self.permit(&request, Action::Presence, &name).await {
             return refusal;
         }
-        // Nobody is there where the channel is not in memory.
-        let (count, names) = match self.channels().peek(&name) {
-            Some(channel) => (channel.present(), channel.names()),
-            None if self.channels().knows(&name) => (0, Vec::new()),
-            None => return Response::error(404, "there is no such channel"),
-        };
-        let names: serde_json::Map<String, Value> =
-            names.into_iter().map(|(name, times)| (name.to_string(), times.into())).collect();
-        json_answer(&json!({ "count": count, "names": names }))
+        match self.channels().attendance(&name).await {
+            // Nobody is there where the channel is not in memory.
+            Ok(Some(found)) => {
+                let count = found.statistics.map_or(0, |statistics| statistics.present);
+                let names: serde_json::Map<String, Value> =
+                    found.names.into_iter().map(|(name, times)| (name, times.into())).collect();
+                json_answer(&json!({ "count": count, "names": names }))
+            }
+            Ok(None) => Response::error(404, "there is no such channel"),
+            Err(failure) => refused(failure),
+        }
     }
 
     async fn acknowledge(self, request: Request) -> Response {
@@ -382,15 +416,16 @@ impl Push {
         let (Some(client), Some(id)) = (request.argument("client"), id) else {
             return Response::error(400, "say ?client=NAME&id=ID");
         };
-        if !self.channels().knows(&name) {
-            return Response::error(404, "there is no such channel");
-        }
         let acknowledged = async {
+            if !self.knows(&name).await? {
+                return Ok(None);
+            }
             let channel = self.channels().channel(&name).await?;
-            channel.acknowledge(&client, id).await
+            Ok(Some(channel.acknowledge(&client, id).await?))
         };
         match acknowledged.await {
-            Ok(cursor) => answer_id(200, cursor),
+            Ok(Some(cursor)) => answer_id(200, cursor),
+            Ok(None) => Response::error(404, "there is no such channel"),
             Err(failure) => refused(failure),
         }
     }
@@ -446,17 +481,17 @@ fn name_of(request: &Request) -> String {
     request.param("name").unwrap_or_default()
 }
 
-fn describe(channel: &Channel) -> Value {
-    let statistics = channel.statistics();
+fn describe(found: &Overview) -> Value {
+    let Some(statistics) = &found.statistics else { return json!({ "name": found.name, "loaded": false }) };
     json!({
-        "name": &**channel.name(),
+        "name": found.name,
         "loaded": true,
         "events": statistics.events,
         "bytes": statistics.bytes,
         "last": statistics.last.to_string(),
         "viewers": statistics.present,
         "rate": (statistics.rate * 10.0).round() / 10.0,
-        "durable": channel.is_durable(),
+        "durable": found.durable,
     })
 }
 

@@ -287,18 +287,19 @@ impl State {
             let why = "say as which client, here or when subscribing";
             return send(socket, about(error("message", why), &name), reference);
         };
-        if !self.push.channels().knows(&name) {
-            return send(socket, about(error("unknown", "there is no such channel"), &name), reference);
-        }
         let (state, to, of) = (self.begin(socket), socket.clone(), name.clone());
-        let channels = self.push.channels().clone();
-        let done = socket
-            .reactor()
-            .ensure_deferred(async move { channels.channel(&of).await?.acknowledge(&client, id).await });
-        let answered = done.add_both(move |outcome: Outcome<EventId>| {
+        let push = self.push.clone();
+        let done = socket.reactor().ensure_deferred(async move {
+            if !push.knows(&of).await? {
+                return Ok(None);
+            }
+            Ok(Some(push.channels().channel(&of).await?.acknowledge(&client, id).await?))
+        });
+        let answered = done.add_both(move |outcome: Outcome<Option<EventId>>| {
             state.end(&to);
             let answer = match outcome {
-                Ok(id) => json!({ "acknowledged": name, "id": id.to_string() }),
+                Ok(Some(id)) => json!({ "acknowledged": name, "id": id.to_string() }),
+                Ok(None) => about(error("unknown", "there is no such channel"), &name),
                 Err(failure) => failed(&name, &failure),
             };
             send(&to, answer, reference);

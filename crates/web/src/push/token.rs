@@ -106,6 +106,7 @@ impl std::error::Error for KeyError {}
 /// # drop(options);
 /// # Ok::<(), ropewalk_web::push::KeyError>(())
 /// ```
+#[derive(Clone)]
 pub struct Tokens {
     key: DecodingKey,
     validation: Validation,
