@@ -7,12 +7,14 @@ use serde_json::json;
 
 use crate::scenario::Scenario;
 use crate::wrk::Wrk;
-use crate::{SuiteArgs, machine, servers};
+use crate::{SuiteArgs, library, machine, servers};
 
 /// Everything that was asked for.
 pub(crate) fn run(arguments: &SuiteArgs) -> io::Result<()> {
     for name in &arguments.only {
-        servers::named(name)?;
+        if !library::WORKS.iter().any(|work| work.library == name) {
+            servers::named(name)?;
+        }
     }
     let scenarios = match arguments.scenarios.as_slice() {
         [] => Scenario::value_variants(),
