@@ -42,18 +42,40 @@ pub(super) fn ropewalk<const N: usize>(length: Duration) -> io::Result<Slice> {
             }
         });
     }
-    let outcome: Rc<RefCell<Option<io::Result<Part>>>> = Rc::default();
+    let outcome: Outcome = Rc::default();
     let (result, handle) = (Rc::clone(&outcome), reactor.clone());
     reactor.call_later(WARM_UP, move || {
-        let (before, meter, inner) = (done.get(), Meter::start(), handle.clone());
-        handle.call_later(length, move || {
-            *result.borrow_mut() = Some(meter.and_then(|meter| meter.stop("", done.get() - before)));
-            inner.stop();
+        let before = done.get();
+        let meter = Meter::start();
+        finish(&handle, length, move || {
+            // A disk may take longer for the first one than the slice is long.
+            if done.get() == before && meter.is_ok() {
+                return false;
+            }
+            let part = meter.as_ref().map(|meter| meter.stop("", done.get() - before));
+            *result.borrow_mut() = Some(part.unwrap_or_else(|error| Err(error.kind().into())));
+            true
         });
     });
     reactor.run()?;
     let part = outcome.take().ok_or_else(|| io::Error::other("the loop ended before the slice did"))?;
     Ok(Slice { parts: vec![part?], bytes: None })
+}
+
+/// What became of the slice, when it is over.
+type Outcome = Rc<RefCell<Option<io::Result<Part>>>>;
+
+/// Stops the loop after so long, or as much later as it takes until `done` says so.
+fn finish(reactor: &Reactor, after: Duration, done: impl Fn() -> bool + 'static) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(1);
+    let handle = reactor.clone();
+    reactor.call_later(after, move || {
+        if done() {
+            handle.stop();
+        } else {
+            finish(&handle, LOOK_AGAIN, done);
+        }
+    });
 }
 
 /// Events that are inserted one by one, `N` of them under way.
