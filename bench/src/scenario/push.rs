@@ -255,7 +255,7 @@ fn table(name: &'static str, title: &str, base: &str, contestants: &[Contestant]
     section.remark(
         "Deliveries a second are from the publisher's write to the last reader, one message after the other. Bytes are the server's \
          own memory per subscriber that has had a message and is silent, Private_Dirty with Swap, and Rss, from smaps_rollup, over the \
-         same server with nobody; what the kernel holds for a socket is not in it, nor what nginx lays out for its 19,000 connections \
+         same server with nobody; what the kernel holds for a socket is not in it, nor what nginx lays out for all its connections \
          when it starts. The bare loop writes the bytes that this project writes; the peers frame the message as they do.",
     );
     section
