@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 
 use cpu_time::ProcessTime;
+use rustix::io::Errno;
 
 /// CPU time so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +22,11 @@ impl Usage {
     pub(crate) fn of(pid: u32) -> io::Result<Usage> {
         let mut cpu_ns = 0;
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let text = match fs::read_to_string(task?.path().join("schedstat")) {
+                // It has ended since it was listed.
+                Err(error) if has_ended(&error) => continue,
+                text => text?,
+            };
             cpu_ns += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         }
         let (user_ticks, system_ticks) = ticks(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
@@ -48,6 +53,11 @@ impl Usage {
         let cpu_us = self.cpu_ns.saturating_sub(before.cpu_ns) as f64 / 1e3;
         Spent { cpu_us, user_share: if user + system > 0.0 { user / (user + system) } else { 0.0 } }
     }
+}
+
+/// What opening or reading the account of a thread says that is no more.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || Errno::from_io_error(error) == Some(Errno::SRCH)
 }
 
 /// CPU time over a slice.
@@ -108,6 +118,20 @@ mod tests {
         let text = "1-2 ---p [rollup]\nRss:  1816 kB\nPrivate_Dirty:   100 kB\nSwap:   1 kB\n";
         assert_eq!(memory(text), Some(Memory { private_dirty: 101 * 1024, resident: 1816 * 1024 }));
         assert_eq!(memory("Rss: x kB"), None);
+    }
+
+    #[test]
+    fn threads_may_end_while_they_are_counted() {
+        let comes_and_goes = std::thread::spawn(|| {
+            for _ in 0..500 {
+                std::thread::spawn(|| ()).join().unwrap();
+            }
+        });
+        while !comes_and_goes.is_finished() {
+            Usage::of(std::process::id()).unwrap();
+        }
+        comes_and_goes.join().unwrap();
+        assert!(has_ended(&Errno::SRCH.into()) && !has_ended(&Errno::ACCESS.into()));
     }
 
     #[test]

@@ -74,6 +74,24 @@ impl Child {
         Usage::of(self.process.0.id())
     }
 
+    /// Waits until it has done what it still had to do: connections by the thousand are not let go of in a moment, and whoever is
+    /// next has the same core.
+    pub(crate) fn wait_idle(&self) -> io::Result<()> {
+        const LOOK: Duration = Duration::from_millis(50);
+        const IDLE_US: f64 = 500.0;
+        const LOOKS: u32 = 200;
+        let mut before = self.usage()?;
+        for _ in 0..LOOKS {
+            std::thread::sleep(LOOK);
+            let now = self.usage()?;
+            if now.since(before).cpu_us < IDLE_US {
+                return Ok(());
+            }
+            before = now;
+        }
+        Err(io::Error::other("a server did not come to rest"))
+    }
+
     pub(crate) fn memory(&self) -> io::Result<Memory> {
         Memory::of(self.process.0.id())
     }

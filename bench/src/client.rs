@@ -11,6 +11,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use crate::canned::{BODY, SERVER};
 
+/// Source addresses that connections take in turns: those that have gone keep their ports for a minute.
+const SOURCES: u32 = 64;
+
 /// Nobody takes longer on a loopback interface.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -21,6 +24,12 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// That it is a 2xx; anything else is an error.
+    pub(crate) fn succeeded(&self) -> io::Result<()> {
+        let well = self.head.starts_with("HTTP/1.1 2");
+        if well { Ok(()) } else { Err(io::Error::other(format!("the status is not 2xx: {}", self.head))) }
+    }
+
     /// The body of a 200; anything else is an error.
     pub(crate) fn text(self) -> io::Result<String> {
         if !self.head.starts_with("HTTP/1.1 200 ") {
@@ -70,7 +79,7 @@ pub(crate) fn request(path: &str) -> String {
 
 /// Connects the `number`th connection: the source address goes round, so that the ports suffice.
 pub(crate) fn open(address: SocketAddr, number: u32) -> io::Result<TcpStream> {
-    open_from(address, Ipv4Addr::new(127, 0, 0, 2 + (number % 8) as u8))
+    open_from(address, Ipv4Addr::new(127, 0, 0, 2 + (number % SOURCES) as u8))
 }
 
 /// The same from this address.

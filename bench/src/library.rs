@@ -5,6 +5,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod deferred;
+pub(crate) mod durable;
 pub(crate) mod pool;
 pub(crate) mod timers;
 
@@ -23,6 +24,7 @@ pub(crate) enum Topic {
     Timers,
     Deferred,
     Agent,
+    Durable,
 }
 
 /// One contestant.
@@ -48,7 +50,7 @@ const fn work(
 }
 
 /// Everybody, in the order of the results.
-pub(crate) const WORKS: [Work; 12] = [
+pub(crate) const WORKS: [Work; 18] = [
     work(Topic::Pool, "tokio", "spawn_blocking on a runtime of one thread", pool::tokio),
     work(Topic::Pool, "ropewalk", "Reactor::defer_to_thread", pool::ropewalk),
     work(Topic::Timers, "tokio", "Box::pin(sleep(delay)), registered by one poll, dropped", timers::tokio),
@@ -73,8 +75,27 @@ pub(crate) const WORKS: [Work; 12] = [
     through("ropewalk", "tasks", TASKS, Kind::Tasks, |length| timed(Kind::Tasks, length)),
     through("tokio", "awaits", AWAITS, Kind::TokioAwaits, |length| timed(Kind::TokioAwaits, length)),
     through("ropewalk", "awaits", AWAITS, Kind::Awaits, |length| timed(Kind::Awaits, length)),
+    durable("sqlite", "1", ALONE, durable::sqlite::<1>),
+    durable("ropewalk", "1", JOURNAL, durable::ropewalk::<1>),
+    durable("sqlite", "16", QUEUED, durable::sqlite::<16>),
+    durable("ropewalk", "16", JOURNAL, durable::ropewalk::<16>),
+    durable("sqlite", "256", QUEUED, durable::sqlite::<256>),
+    durable("ropewalk", "256", JOURNAL, durable::ropewalk::<256>),
     through("ropewalk", "callbacks", CALLBACKS, Kind::Callbacks, |length| timed(Kind::Callbacks, length)),
 ];
+
+const ALONE: &str = "a plain log in SQLite, synced, a transaction for each event";
+const QUEUED: &str = "the same, on a thread behind a queue, so many events under way";
+const JOURNAL: &str = "Channel with SqliteJournal, so many tasks that publish";
+
+const fn durable(
+    library: &'static str,
+    publishers: &'static str,
+    what: &'static str,
+    run: fn(Duration) -> io::Result<Slice>,
+) -> Work {
+    Work { way: Some(publishers), ..work(Topic::Durable, library, what, run) }
+}
 
 const CALLBACKS: &str = "one Deferred with ten callbacks, no task";
 const TASKS: &str = "ten tasks, each awaits a Deferred or oneshot and fires the next";

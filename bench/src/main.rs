@@ -1,5 +1,5 @@
-//! This project beside its peers: servers under load, memory per idle connection, the cost of a broadcast and of bytes without a
-//! protocol, and what the library's pool, timers and deferreds cost beside tokio's.
+//! This project beside its peers: servers under load, memory per idle connection, the cost of a broadcast, of channels and of
+//! bytes without a protocol, of events kept on disk, and what the library's pool, timers and deferreds cost beside tokio's.
 //!
 //! Without a sub-command it runs the suite: every server as a child on one core, the load on another, slices interleaved.
 //! `serve NAME` is one of those servers alone, `measure NAME` one piece of library work. This file is the command line; `suite` runs
@@ -11,11 +11,13 @@ mod canned;
 mod child;
 mod client;
 mod figures;
+mod folder;
 mod foreign;
 mod ftp;
 mod library;
 mod lines;
 mod machine;
+mod publishers;
 mod report;
 mod scenario;
 mod secure;
@@ -80,7 +82,7 @@ struct SuiteArgs {
     /// Connections of the idle scenario; fewer where the descriptor limit is lower
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     idle: u32,
-    /// Viewers of the broadcast; fewer where the descriptor limit is lower
+    /// Viewers of the broadcasts and the channels; fewer where the descriptor limit is lower
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     viewers: u32,
     /// Also write the results, with every slice, to this file
@@ -120,7 +122,7 @@ struct ServeArgs {
     /// What to serve, if this server has several pages
     #[arg(long, value_enum, default_value_t)]
     page: servers::Page,
-    /// Serve this folder, if this server can
+    /// Serve this folder, or keep there what is its own, if this server can
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// Speak TLS with cert.pem and key.pem of this folder, if this server can

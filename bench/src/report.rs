@@ -46,6 +46,11 @@ impl Series {
         (!ratios.is_empty()).then(|| median(&ratios))
     }
 
+    /// How many a second over the base's, round by round.
+    pub(crate) fn rates(&self, base: &Series) -> Vec<f64> {
+        self.per_second.iter().zip(&base.per_second).map(|(own, base)| own / base).collect()
+    }
+
     /// This one's CPU time over the base's, round by round.
     fn ratios(&self, base: &Series) -> Vec<f64> {
         self.cpu_us.iter().zip(&base.cpu_us).map(|(own, base)| own / base).collect()
@@ -84,11 +89,12 @@ pub(crate) struct Section {
     bounds: Vec<Bound>,
 }
 
-/// What a figure is to stay at or below.
+/// What a figure is to stay at or below; or at or above.
 struct Bound {
     what: String,
     found: f64,
     limit: f64,
+    least: bool,
 }
 
 impl Section {
@@ -197,7 +203,29 @@ impl Section {
 
     /// Says under the table whether what was found stays within its limit; nothing, if nothing was found.
     pub(crate) fn bound(&mut self, what: &str, found: Option<f64>, limit: f64) {
-        self.bounds.extend(found.map(|found| Bound { what: what.to_owned(), found, limit }));
+        self.bounds.extend(found.map(|found| Bound { what: what.to_owned(), found, limit, least: false }));
+    }
+
+    /// The same for a limit below which it must not be.
+    pub(crate) fn at_least(&mut self, what: &str, found: Option<f64>, limit: f64) {
+        self.bounds.extend(found.map(|found| Bound { what: what.to_owned(), found, limit, least: true }));
+    }
+
+    /// The median of several figures, with the lowest and the highest, for every row that has some.
+    pub(crate) fn spread(&mut self, title: &str, key: &str, decimals: usize, figures: &[Vec<f64>]) {
+        self.columns.push(title.to_owned());
+        for ((row, value), figures) in self.rows.iter_mut().zip(&mut self.values).zip(figures) {
+            let edges =
+                figures.iter().copied().reduce(f64::min).zip(figures.iter().copied().reduce(f64::max));
+            row.push(edges.map_or_else(
+                || "–".to_owned(),
+                |(low, high)| {
+                    let [middle, low, high] = [median(figures), low, high].map(|one| number(one, decimals));
+                    format!("{middle} ({low}–{high})")
+                },
+            ));
+            value[key] = json!(edges.map(|(low, high)| json!([median(figures), low, high])));
+        }
     }
 
     /// A heading and a table; the first column is text, the others are figures.
@@ -217,17 +245,18 @@ impl Section {
 
 impl Bound {
     fn met(&self) -> bool {
-        self.found <= self.limit
+        if self.least { self.found >= self.limit } else { self.found <= self.limit }
     }
 
     fn line(&self) -> String {
-        let Bound { what, found, limit } = self;
+        let Bound { what, found, limit, least } = self;
+        let side = if *least { "at least" } else { "at most" };
         let met = if self.met() { "met" } else { "not met" };
-        format!("\nBound: {what}: at most {}, found {}: {met}\n", number(*limit, 2), number(*found, 2))
+        format!("\nBound: {what}: {side} {}, found {}: {met}\n", number(*limit, 2), number(*found, 2))
     }
 
     fn json(&self) -> Value {
-        json!({ "what": self.what, "found": self.found, "limit": self.limit, "met": self.met() })
+        json!({ "what": self.what, "found": self.found, "limit": self.limit, "least": self.least, "met": self.met() })
     }
 }
 
@@ -318,6 +347,23 @@ mod tests {
         );
         assert_eq!(section.json()["bounds"][1]["met"], false);
         assert!(section.json()["servers"][1]["bytes"].is_null());
+    }
+
+    #[test]
+    fn a_spread_has_its_edges() {
+        let (base, own) = (series("x", &[1.0; 3]), series("y", &[1.0; 3]));
+        assert_eq!(own.rates(&base), [1.0; 3]);
+        let mut section = Section::of_series("push", "push", Unit::micro("delivery"), "x", &[base, own]);
+        section.spread("rate", "rate", 1, &[vec![], vec![1.0, 4.0, 2.0]]);
+        section.at_least("the rate", Some(2.0), 2.0);
+        section.at_least("the rate", Some(1.9), 2.0);
+        let text = section.markdown();
+        assert!(text.contains("| 1,000 | – |") && text.contains("| 1,000 | 2.0 (1.0–4.0) |"), "{text}");
+        assert!(
+            text.contains("at least 2.00, found 2.00: met") && text.contains("found 1.90: not met"),
+            "{text}"
+        );
+        assert_eq!(section.json()["servers"][1]["rate"], json!([2.0, 1.0, 4.0]));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! A scenario starts its servers, measures them, and returns a section of the results. `suite` calls them in order.
 
+mod durable;
 mod ftp;
 mod hub;
 mod idle;
 mod library;
 mod lines;
 mod pages;
+mod push;
 mod raw;
 mod requests;
 mod sse;
@@ -21,6 +23,7 @@ use clap::ValueEnum;
 
 use crate::SuiteArgs;
 use crate::report::Section;
+use crate::servers::push::Face;
 use crate::servers::{SERVERS, Server};
 
 /// A scenario, as it is named on the command line.
@@ -48,6 +51,14 @@ pub(crate) enum Scenario {
     Idle,
     /// One line to every viewer of an event stream: CPU time per delivery
     Sse,
+    /// One message to every subscriber of a channel, as an event stream: CPU time per delivery, deliveries a second, memory
+    BroadcastSse,
+    /// The same over WebSocket
+    BroadcastWebsocket,
+    /// A hundred channels, each with a hundredth of the viewers: CPU time per delivery and per publication
+    Channels,
+    /// Publications on disk, answered when they are safe: CPU time per event, events a second
+    Durable,
     /// Bytes sent back, without a protocol: CPU time per round trip
     Echo,
     /// Bytes as fast as they go, without a protocol, to the server and from it: CPU time per MiB
@@ -102,6 +113,10 @@ impl Scenario {
             Scenario::TlsIdle => tls::idle(arguments),
             Scenario::Idle => idle::run(arguments),
             Scenario::Sse => sse::run(arguments),
+            Scenario::BroadcastSse => push::broadcast(arguments, Face::Sse),
+            Scenario::BroadcastWebsocket => push::broadcast(arguments, Face::WebSocket),
+            Scenario::Channels => push::channels(arguments),
+            Scenario::Durable => durable::run(arguments),
             Scenario::Echo => raw::echo(arguments),
             Scenario::Stream => raw::stream(arguments),
             Scenario::Agent => library::agent(arguments),

@@ -10,6 +10,7 @@ pub(crate) mod database;
 mod hyper;
 mod mio;
 mod nginx;
+pub(crate) mod push;
 pub(crate) mod raw;
 mod ropewalk;
 mod sse_mio;
@@ -21,6 +22,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use push::Pushes;
 use raw::Way;
 
 /// What every request scenario is compared with.
@@ -34,6 +36,15 @@ pub(crate) const FILES_BASE: &str = "nginx";
 
 /// What the broadcast is compared with.
 pub(crate) const BROADCAST_BASE: &str = "sse-mio";
+
+/// What push is compared with.
+pub(crate) const PUSH_BASE: &str = "push-mio";
+
+/// This project among them.
+pub(crate) const PUSH_OWN: &str = "push-ropewalk";
+
+/// The peer that push is to outdo.
+pub(crate) const PUSH_PEER: &str = "nchan";
 
 /// What the connections without a protocol are compared with.
 pub(crate) const RAW_BASE: &str = "raw-tokio";
@@ -59,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) files: bool,
     /// Whether it speaks TLS (`Setup::tls`).
     pub(crate) tls: bool,
+    /// Whether it serves channels, and what it can besides.
+    pub(crate) push: Option<Pushes>,
     /// Whether it speaks no protocol at all, and does with bytes what it is told (`Setup::way`).
     pub(crate) raw: bool,
     pub(crate) run: fn(Setup) -> io::Result<()>,
@@ -180,6 +193,7 @@ const fn hello(name: &'static str, what: &'static str, run: fn(Setup) -> io::Res
         pages: &[],
         files: false,
         tls: false,
+        push: None,
         raw: false,
         run,
     }
@@ -189,8 +203,14 @@ const fn raw(name: &'static str, what: &'static str, run: fn(Setup) -> io::Resul
     Server { hello: false, raw: true, ..hello(name, what, run) }
 }
 
+const fn pushing(name: &'static str, what: &'static str, run: fn(Setup) -> io::Result<()>) -> Server {
+    Server { hello: false, push: Some(PUSHES), ..hello(name, what, run) }
+}
+
+const PUSHES: Pushes = Pushes { channels: true, durable: false, missing: || None };
+
 /// Everybody, in the order of the results.
-pub(crate) const SERVERS: [Server; 13] = [
+pub(crate) const SERVERS: [Server; 17] = [
     hello("mio", "a bare loop over mio, a ready-made answer", mio::run),
     hello("tokio", "a bare loop over tokio, one task per connection, the same answer", tokio::run),
     Server {
@@ -229,6 +249,22 @@ pub(crate) const SERVERS: [Server; 13] = [
         broadcast: Some(Trigger::Request),
         ..hello("sse-mio", "a bare loop that writes the same bytes to every viewer", sse_mio::run)
     },
+    Server {
+        push: Some(Pushes { channels: false, ..PUSHES }),
+        ..pushing(PUSH_BASE, "a bare loop that writes what is posted to every subscriber", push::mio::run)
+    },
+    Server {
+        push: Some(Pushes { durable: true, ..PUSHES }),
+        ..pushing(PUSH_OWN, "this project's channels, in memory, or on disk in a folder", push::ropewalk::run)
+    },
+    Server {
+        push: Some(Pushes { missing: push::nchan::missing, ..PUSHES }),
+        ..pushing(PUSH_PEER, "Nchan in nginx, one process", push::nchan::run)
+    },
+    Server {
+        push: Some(Pushes { missing: push::tornado::missing, ..PUSHES }),
+        ..pushing("tornado", "Tornado, one process, a set of handlers per channel", push::tornado::run)
+    },
     raw("raw-mio", "a bare loop over mio that echoes, takes or gives bytes", raw::mio::run),
     raw("raw-tokio", "the same as a tokio task per connection, with one buffer each", raw::tokio::run),
     raw("raw-ropewalk", "the same as a Protocol; it gives as a producer", raw::ropewalk::run),
@@ -251,6 +287,6 @@ pub(crate) fn named(name: &str) -> io::Result<&'static Server> {
 /// Prints the table.
 pub(crate) fn list() {
     for Server { name, what, .. } in &SERVERS {
-        println!("{name:<12} {what}");
+        println!("{name:<13} {what}");
     }
 }

@@ -7,12 +7,14 @@ use serde_json::json;
 
 use crate::scenario::Scenario;
 use crate::wrk::Wrk;
-use crate::{SuiteArgs, foreign, machine, servers};
+use crate::{SuiteArgs, foreign, library, machine, servers};
 
 /// Everything that was asked for.
 pub(crate) fn run(arguments: &SuiteArgs) -> io::Result<()> {
     for name in &arguments.only {
-        if !foreign::NAMES.contains(&name.as_str()) {
+        let is_known =
+            foreign::NAMES.contains(&name.as_str()) || library::WORKS.iter().any(|work| work.library == name);
+        if !is_known {
             servers::named(name)?;
         }
     }

@@ -1,6 +1,6 @@
 //! The viewers of a broadcast: thousands of connections that read what they are sent and count it.
 //!
-//! `scenario::sse` connects them, makes the server send a line, and waits here until everybody has it.
+//! `scenario::sse` and `scenario::push` connect them, make the server send a line, and wait here until everybody has it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::client;
 /// What is sent to everybody: a line of an access log, whose last byte occurs only once in it, so that events can be counted
 /// however they are framed and cut.
 pub(crate) const LINE: &str = "203.0.113.7 - - [01/Feb/2026:12:00:00 +0000] \"GET /index.html HTTP/1.1\" 200 5120 \
-    \"https://example.org/\" \"Mozilla/5.0\" ~";
+    \"https://example.org/\" \"Mozilla/5.0\" |";
 
 /// The last byte of `LINE`.
-const MARK: u8 = b'~';
+const MARK: u8 = b'|';
 
 /// A server that takes longer than this for one line has lost somebody.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,15 +33,21 @@ pub(crate) struct Viewers {
 }
 
 impl Viewers {
-    /// Connects so many, one after the other; each has seen the head of its stream when this returns.
-    pub(crate) fn connect(address: SocketAddr, count: u32) -> io::Result<Viewers> {
+    /// Connects so many, one after the other, with these requests; each has seen the head of its answer, which has let it in,
+    /// when this returns.
+    pub(crate) fn connect(
+        address: SocketAddr,
+        count: u32,
+        request: impl Fn(u32) -> String,
+        welcomes: impl Fn(&str) -> bool,
+    ) -> io::Result<Viewers> {
         let poll = Poll::new()?;
         let mut streams = Vec::with_capacity(count as usize);
         for number in 0..count {
             let mut stream = client::open(address, number)?;
-            stream.write_all(client::request("/events").as_bytes())?;
+            stream.write_all(request(number).as_bytes())?;
             let head = client::read_head(&mut stream)?;
-            if !head.starts_with("HTTP/1.1 200 ") {
+            if !welcomes(&head) {
                 return Err(io::Error::other(format!("a viewer was answered {head}")));
             }
             stream.set_nonblocking(true)?;
@@ -54,13 +60,18 @@ impl Viewers {
 
     /// Waits until everybody has received one more line.
     pub(crate) fn wait_line(&mut self) -> io::Result<()> {
+        self.wait_lines(self.streams.len())
+    }
+
+    /// Waits until so many more lines have come to all of them together.
+    pub(crate) fn wait_lines(&mut self, count: usize) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut events = Events::with_capacity(EVENTS);
-        let mut missing = self.streams.len();
+        let mut missing = count;
         while missing > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(io::Error::other(format!("{missing} viewers did not get the line")));
+                return Err(io::Error::other(format!("{missing} lines of {count} did not come")));
             }
             self.poll.poll(&mut events, Some(left))?;
             for event in &events {

@@ -3,7 +3,7 @@
 //! Rows that do the same are a group, with a base of their own.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -12,6 +12,7 @@ use super::{chosen, progress};
 use crate::SuiteArgs;
 use crate::child::Child;
 use crate::client;
+use crate::folder::Folder;
 use crate::report::{Section, Series, Unit};
 use crate::servers::{FILES_BASE, Page, Server};
 use crate::wrk::{Style, Wrk};
@@ -135,14 +136,14 @@ pub(super) fn files(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
     let servers = chosen(arguments, |server| server.files);
     let nginx = Command::new("nginx").arg("-v").output().is_ok();
     let servers: Vec<_> = servers.into_iter().filter(|server| nginx || server.name != FILES_BASE).collect();
-    let folder = Folder::make()?;
+    let folder = Folder::make("files")?;
     let mut section = None;
     for (size, bytes, connections) in SIZES {
         let name = format!("/{bytes}.txt");
-        std::fs::write(folder.0.join(&name[1..]), vec![b'x'; bytes])?;
+        std::fs::write(folder.path().join(&name[1..]), vec![b'x'; bytes])?;
         let mut contestants = Vec::new();
         for server in &servers {
-            let options = [("--folder", folder.0.as_path())];
+            let options = [("--folder", folder.path())];
             let label = format!("{}, {size}", server.name);
             let (one, body) = contestant(server, label, name.clone(), &options, arguments)?;
             if body.len() != bytes {
@@ -157,22 +158,4 @@ pub(super) fn files(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
         }
     }
     Ok(section)
-}
-
-/// Removed when it is dropped; beside the program, where there is a disk.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> io::Result<Folder> {
-        let program = std::env::current_exe()?;
-        let folder = program.with_file_name(format!("files-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        Ok(Folder(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -64,7 +64,12 @@ impl Contestant {
     }
 
     fn slice(&mut self, count: u32, length: Duration) -> io::Result<()> {
-        let mut viewers = Viewers::connect(self.child.address, count)?;
+        let mut viewers = Viewers::connect(
+            self.child.address,
+            count,
+            |_| client::request("/events"),
+            |head| head.starts_with("HTTP/1.1 200 "),
+        )?;
         for _ in 0..WARM_UP_LINES {
             self.feed.send()?;
             viewers.wait_line()?;

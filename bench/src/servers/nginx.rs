@@ -1,6 +1,7 @@
 //! nginx, one process, with what it is known for: sendfile, tcp_nopush, open files kept. It serves a folder, and the same over TLS.
 //!
-//! This process becomes nginx, so that the account and the core are its own. The port is found by binding it for a moment.
+//! This process becomes nginx, so that the account and the core are its own. The port is found by binding it for a moment. What every
+//! nginx here has in its configuration stands here too; `push::nchan` is the other one.
 
 use std::io;
 use std::net::TcpListener;
@@ -9,6 +10,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Setup, announce};
+
+/// Places for connections. When fewer than a sixteenth of them are free, it closes those that are idle, as a publisher's is between two
+/// messages: twice as many as anybody here has.
+const CONNECTIONS: u32 = 40_000;
 
 /// What to say where it is missing.
 const MISSING: &str =
@@ -24,22 +29,49 @@ pub(super) fn run(setup: Setup) -> io::Result<()> {
     let tls = setup.tls.as_deref().map(secure).unwrap_or_default();
     let kind = if setup.tls.is_some() { " ssl" } else { "" };
     let text = format!(
-        "daemon off;\nmaster_process off;\npid {own}/pid;\nerror_log {own}/error.log crit;\n\
-         events {{ worker_connections 19000; }}\n\
-         http {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  tcp_nodelay on;\n  keepalive_requests 1000000000;\n  \
-         open_file_cache max=1000 inactive=20s;\n  types {{ text/plain txt; }}\n  default_type text/plain;\n  \
-         client_body_temp_path {own}/body;\n  proxy_temp_path {own}/proxy;\n  fastcgi_temp_path {own}/fastcgi;\n  \
-         uwsgi_temp_path {own}/uwsgi;\n  scgi_temp_path {own}/scgi;\n  \
+        "{}http {{\n{}  sendfile on;\n  tcp_nopush on;\n  open_file_cache max=1000 inactive=20s;\n  \
+         types {{ text/plain txt; }}\n  default_type text/plain;\n  \
          server {{ listen {address}{kind}; root {folder};{tls} }}\n}}\n",
-        own = own.display(),
+        process(&own),
+        temporary(&own),
         folder = folder.display(),
     );
-    let file = own.join("nginx.conf");
-    std::fs::write(&file, text)?;
     drop(listener);
     announce(address)?;
+    Err(become_it(&own, &text))
+}
+
+/// Whether it is on this machine.
+pub(super) fn is_here() -> bool {
+    Command::new("nginx").arg("-v").output().is_ok()
+}
+
+/// The part of a configuration about the process, whose own things are in this folder.
+pub(super) fn process(own: &Path) -> String {
+    let own = own.display();
+    format!(
+        "daemon off;\nmaster_process off;\npid {own}/pid;\nerror_log {own}/error.log crit;\nevents {{ worker_connections {CONNECTIONS}; }}\n"
+    )
+}
+
+/// What stands in `http` everywhere: no log, connections that last, and folders of its own.
+pub(super) fn temporary(own: &Path) -> String {
+    let own = own.display();
+    format!(
+        "  access_log off;\n  tcp_nodelay on;\n  keepalive_requests 1000000000;\n  \
+         client_body_temp_path {own}/body;\n  proxy_temp_path {own}/proxy;\n  fastcgi_temp_path {own}/fastcgi;\n  \
+         uwsgi_temp_path {own}/uwsgi;\n  scgi_temp_path {own}/scgi;\n"
+    )
+}
+
+/// Never returns if it is there.
+pub(super) fn become_it(own: &Path, configuration: &str) -> io::Error {
+    let file = own.join("nginx.conf");
+    if let Err(error) = std::fs::write(&file, configuration) {
+        return error;
+    }
     let error = Command::new("nginx").arg("-e").arg(own.join("error.log")).arg("-c").arg(file).exec();
-    Err(if error.kind() == io::ErrorKind::NotFound { io::Error::new(error.kind(), MISSING) } else { error })
+    if error.kind() == io::ErrorKind::NotFound { io::Error::new(error.kind(), MISSING) } else { error }
 }
 
 fn secure(folder: &Path) -> String {

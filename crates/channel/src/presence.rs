@@ -28,6 +28,14 @@ pub(crate) struct Presence {
     count: Cell<usize>,
     names: RefCell<BTreeMap<Rc<str>, usize>>,
     watchers: RefCell<Vec<WeakWatcher>>,
+    /// The one that all share who gave no name.
+    nameless: RefCell<Weak<Seat>>,
+}
+
+/// What somebody who is here holds.
+struct Seat {
+    presence: Rc<Presence>,
+    name: Option<Rc<str>>,
 }
 
 impl Presence {
@@ -35,7 +43,19 @@ impl Presence {
         let name = name.and_then(|name| self.remember(name));
         self.count.set(self.count.get() + 1);
         self.tell(&PresenceChange::Joined(name.clone()));
-        Attendance { presence: Rc::clone(self), name }
+        Attendance(match name {
+            None => self.nameless(),
+            name => Rc::new(Seat { presence: Rc::clone(self), name }),
+        })
+    }
+
+    fn nameless(self: &Rc<Self>) -> Rc<Seat> {
+        let mut nameless = self.nameless.borrow_mut();
+        nameless.upgrade().unwrap_or_else(|| {
+            let seat = Rc::new(Seat { presence: Rc::clone(self), name: None });
+            *nameless = Rc::downgrade(&seat);
+            seat
+        })
     }
 
     fn remember(&self, name: &str) -> Option<Rc<str>> {
@@ -92,30 +112,27 @@ impl Presence {
     }
 }
 
-/// Being here; dropping it is leaving.
+/// Being here; dropping it is leaving. It is a pointer, because every idle viewer has one.
 #[must_use = "dropping it is leaving"]
-pub struct Attendance {
-    presence: Rc<Presence>,
-    name: Option<Rc<str>>,
-}
+pub struct Attendance(Rc<Seat>);
 
 impl Attendance {
     /// The name that was given.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.0.name.as_deref()
     }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.presence.leave(self.name.as_ref());
+        self.0.presence.leave(self.0.name.as_ref());
     }
 }
 
 impl fmt::Debug for Attendance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attendance").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Attendance").field("name", &self.0.name).finish_non_exhaustive()
     }
 }
 

@@ -283,6 +283,25 @@ fn who_is_here_is_counted_and_named() {
     assert_eq!(changes.borrow()[5..], ["Left(Some(\"bob\"))"], "the watch had ended");
 }
 
+/// They hold one thing together, and still come and go one by one, also when the last of them had gone before.
+#[test]
+fn those_without_a_name_are_counted_one_by_one() {
+    let channel = channel(2);
+    assert_eq!(size_of::<ropewalk_channel::Attendance>(), size_of::<usize>());
+    for _ in 0..2 {
+        let mut here: Vec<_> = (0..3).map(|_| channel.enter(None)).collect();
+        assert_eq!((channel.present(), here[0].name()), (3, None));
+        here.pop();
+        assert_eq!(channel.present(), 2);
+        drop(here);
+        assert_eq!(channel.present(), 0);
+    }
+    // Who outlives the channel leaves nobody behind.
+    let last = channel.enter(None);
+    drop(channel);
+    drop(last);
+}
+
 #[test]
 fn what_is_too_old_goes_when_somebody_looks() {
     let simulation = Simulation::new(1);

@@ -88,6 +88,6 @@ mod tests {
     /// Each byte here counts for every idle subscriber.
     #[test]
     fn a_viewer_is_small() {
-        assert!(size_of::<Viewer>() <= 56, "{}", size_of::<Viewer>());
+        assert!(size_of::<Viewer>() <= 40, "{}", size_of::<Viewer>());
     }
 }
