@@ -462,10 +462,11 @@ impl Source for Conn {
             self.clear(flag::PENDING);
             return self.flush();
         }
-        if readiness.has(TO_THE_END) {
+        let ends = TO_THE_END.and(Readiness::WRITE_CLOSED);
+        if readiness.has(ends) {
             self.set(flag::ENDS);
         }
-        if self.has(flag::LAYERED) {
+        if self.has(flag::LAYERED) && readiness.has(Readiness::READABLE.and(ends)) {
             self.with_socket(|socket| socket.heard(self.has(flag::ENDS)));
         }
         if readiness.is_writable() && self.has(flag::BLOCKED) {

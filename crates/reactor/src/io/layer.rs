@@ -64,7 +64,7 @@ pub struct Below {
     early: RefCell<Vec<u8>>,
     /// Written before the layer was there.
     clear: RefCell<Vec<u8>>,
-    /// A read has found less than there was room for, and no event has come since: the socket need not be asked.
+    /// No event has come yet, or none since a read has found less than there was room for: the socket need not be asked.
     drained: Cell<bool>,
     /// The peer's end was told, which is done once: a short read says nothing from then on, for it may come behind.
     ends: Cell<bool>,
@@ -145,11 +145,12 @@ pub struct Layered {
 }
 
 impl Layered {
-    /// Puts a layer on a socket. `early` was read from the socket and is for the layer; `clear` is to leave ahead of it.
+    /// Puts a layer on a socket. `early` was read from the socket and is for the layer; `clear` is to leave ahead of it. If events have
+    /// come for the socket before, it wants [`Socket::heard`].
     #[must_use]
     pub fn new(socket: Socket, layer: Box<dyn Layer>, early: Vec<u8>, clear: Vec<u8>) -> Layered {
         let (early, clear) = (RefCell::new(early), RefCell::new(clear));
-        let below = Below { socket, early, clear, drained: Cell::new(false), ends: Cell::new(false) };
+        let below = Below { socket, early, clear, drained: Cell::new(true), ends: Cell::new(false) };
         Layered { below, layer: RefCell::new(layer), ended: Cell::new(false) }
     }
 

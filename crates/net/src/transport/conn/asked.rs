@@ -88,7 +88,10 @@ impl Conn {
         }
         let read_more = more || !early.is_empty();
         let socket = Socket::Layered(Box::new(Layered::new(socket, layer, early, clear)));
-        socket.heard(self.has(flag::ENDS));
+        if self.received.get() > 0 || self.has(flag::UNSEEN | flag::ENDS) {
+            // Events have come before the layer did.
+            socket.heard(self.has(flag::ENDS));
+        }
         self.socket.set(Some(socket));
         self.set(flag::LAYERED);
         if read_more {
