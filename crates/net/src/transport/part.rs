@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ropewalk_reactor::io::Socket;
 use ropewalk_reactor::{Failure, Firing};
-use rustix::fs::sendfile;
+use rustix::fs::{FsWord, fstatfs, sendfile};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use crate::protocol::Lost;
@@ -199,7 +199,11 @@ impl FilePart {
     fn is_warm(&self) -> bool {
         let mut byte = [0];
         [self.at, self.at + self.window() - 1].into_iter().all(|at| {
-            preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT).is_ok()
+            match preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT) {
+                Ok(_) => true,
+                Err(Errno::OPNOTSUPP) => is_in_memory(&self.file),
+                Err(_) => false,
+            }
         })
     }
 
@@ -234,6 +238,13 @@ impl FilePart {
             }
         }
     }
+}
+
+/// Whether the file is of a file system that has no disk: that does not say what is in memory, since all is.
+fn is_in_memory(file: &OwnedFd) -> bool {
+    /// `linux/magic.h`.
+    const TMPFS: FsWord = 0x0102_1994;
+    fstatfs(file).is_ok_and(|system| system.f_type == TMPFS)
 }
 
 impl Errand {
