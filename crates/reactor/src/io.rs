@@ -161,6 +161,15 @@ impl Socket {
         }
     }
 
+    /// Holds back what does not fill a segment, or no longer (TCP on Linux, `TCP_CORK`; elsewhere it says nothing).
+    pub fn set_cork(&self, cork: bool) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => Ok(rustix::net::sockopt::set_tcp_cork(socket, cork)?),
+            Socket::Unix(_) | Socket::Passing(_) | Socket::Pipe(_) | Socket::Sim(_) => Ok(()),
+            Socket::Layered(layered) => layered.below().set_cork(cork),
+        }
+    }
+
     /// The error of a failed connecting, or of an output that is broken, if there is one. `Ok(None)` means connected.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {

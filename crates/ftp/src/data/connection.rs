@@ -142,6 +142,8 @@ impl Data {
 
     /// Sends a file, and waits until the system has all of it.
     pub(crate) async fn send_file(&self, file: FileSender) -> Result<(), Broken> {
+        // Its end sends the rest. Failing changes nothing but the segments.
+        let _ = self.transport.set_cork(true);
         match file.send(&self.transport).await {
             Ok(_) => Ok(()),
             Err(failure) => Err(failure.check::<Lost>().map_or(Broken::Lost, Broken::from)),

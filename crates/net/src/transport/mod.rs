@@ -281,6 +281,16 @@ impl Transport {
         self.0.with_socket(|socket| socket.set_nodelay(nodelay)).unwrap_or_else(unconnected)
     }
 
+    /// Has the system hold back what does not fill a segment, for at most 200 ms (`TCP_CORK`, `man 7 tcp`), or send it again as it comes:
+    /// for one who sends much, and ends with the connection, which sends the rest.
+    ///
+    /// # Errors
+    /// The system's, or not connected.
+    pub fn set_cork(&self, cork: bool) -> std::io::Result<()> {
+        let unconnected = || Err(std::io::ErrorKind::NotConnected.into());
+        self.0.with_socket(|socket| socket.set_cork(cork)).unwrap_or_else(unconnected)
+    }
+
     /// Sends what waits for the end of the turn, if many connections wait for it already.
     pub(crate) fn send_early(&self) {
         self.0.send_early();
