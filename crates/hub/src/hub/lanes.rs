@@ -50,7 +50,9 @@ struct Lane {
     failures: u32,
     open_until_ms: u64,
     /// Where it stands in the agenda.
-    next_ms: Option<u64>,
+    next: Option<(u64, u64)>,
+    /// When it last had its turn, in takes.
+    turn: u64,
 }
 
 struct Running {
@@ -66,8 +68,10 @@ pub(crate) struct Lanes {
     /// Where a task waits, and until when.
     queued: BTreeMap<Task, (Place, u64)>,
     running: BTreeMap<Task, Running>,
-    /// Lanes that have something to run, by when.
-    agenda: BTreeSet<(u64, Place)>,
+    /// Lanes that have something to run, by when; who had a turn is behind who had none, so that all hosts are done at about the same time,
+    /// and none has the end to itself.
+    agenda: BTreeSet<(u64, u64, Place)>,
+    takes: u64,
     /// So many of what runs goes to hosts that have failed last time.
     suspects: usize,
 }
@@ -80,6 +84,7 @@ impl Lanes {
             queued: BTreeMap::new(),
             running: BTreeMap::new(),
             agenda: BTreeSet::new(),
+            takes: 0,
             suspects: 0,
         }
     }
@@ -106,7 +111,7 @@ impl Lanes {
         let spare = self.suspects < self.limits.total.div_ceil(2);
         let mut passed = Vec::new();
         let mut taken = None;
-        for (next_ms, place) in &self.agenda {
+        for (next_ms, _, place) in &self.agenda {
             if *next_ms > now_ms {
                 break;
             }
@@ -129,6 +134,8 @@ impl Lanes {
         let lane = self.lanes.get_mut(&place)?;
         lane.waiting.remove(&entry);
         lane.running += 1;
+        self.takes += 1;
+        lane.turn = self.takes;
         let suspect = lane.failures > 0;
         self.suspects += usize::from(suspect);
         self.queued.remove(&entry.1);
@@ -170,7 +177,7 @@ impl Lanes {
         }
         let spare = self.suspects < self.limits.total.div_ceil(2);
         let fine = |place: &Place| self.lanes.get(place).is_some_and(|lane| spare || lane.failures == 0);
-        self.agenda.iter().find(|(_, place)| fine(place)).map(|(next_ms, _)| *next_ms)
+        self.agenda.iter().find(|(.., place)| fine(place)).map(|(next_ms, ..)| *next_ms)
     }
 
     /// Tasks that wait, and that run.
@@ -243,16 +250,17 @@ impl Lanes {
         self.unschedule(place);
         let Some(lane) = self.lanes.get_mut(place) else { return };
         if let Some((due_ms, _)) = lane.waiting.iter().find(|(due_ms, _)| *due_ms > now_ms) {
-            lane.next_ms = Some(*due_ms);
-            self.agenda.insert((*due_ms, place.clone()));
+            let due_ms = *due_ms;
+            lane.next = Some((due_ms, lane.turn));
+            self.agenda.insert((due_ms, lane.turn, place.clone()));
         }
     }
 
     fn unschedule(&mut self, place: &Place) {
         if let Some(lane) = self.lanes.get_mut(place)
-            && let Some(next_ms) = lane.next_ms.take()
+            && let Some((next_ms, turn)) = lane.next.take()
         {
-            self.agenda.remove(&(next_ms, place.clone()));
+            self.agenda.remove(&(next_ms, turn, place.clone()));
         }
     }
 
@@ -270,8 +278,8 @@ impl Lanes {
         };
         if lane.running < share {
             let next_ms = (*due_ms).max(lane.open_until_ms);
-            lane.next_ms = Some(next_ms);
-            self.agenda.insert((next_ms, place.clone()));
+            lane.next = Some((next_ms, lane.turn));
+            self.agenda.insert((next_ms, lane.turn, place.clone()));
         }
     }
 }
@@ -307,6 +315,16 @@ mod tests {
         lanes.finish(&deliver("a1"), Health::Good, None, 10);
         assert_eq!(drain(&mut lanes, 10), [deliver("a3")]);
         assert_eq!(lanes.depth(), (1, 3));
+    }
+
+    #[test]
+    fn hosts_that_wait_equally_long_take_turns() {
+        let works: Vec<_> = ["a1", "a2", "a3", "b1", "b2", "b3"].map(|name| (name, &name[..1], 0)).into();
+        let mut lanes = lanes(&works);
+        assert_eq!(drain(&mut lanes, 0), ["a1", "b1", "a2", "b2"].map(deliver));
+        lanes.finish(&deliver("a1"), Health::Good, None, 0);
+        lanes.finish(&deliver("b1"), Health::Good, None, 0);
+        assert_eq!(drain(&mut lanes, 0), ["a3", "b3"].map(deliver));
     }
 
     #[test]
