@@ -5,7 +5,7 @@ mod support;
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -26,20 +26,10 @@ struct Browser {
 impl Browser {
     fn open(program: &Path, url: &str) -> Browser {
         let profile = Folder::new();
-        let mut child = Command::new(program)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
-            .args(["--no-proxy-server", "--disable-background-networking", "--virtual-time-budget=120000"])
-            .arg(format!("--user-data-dir={}", profile.name("profile")))
+        let mut child = ropewalk_testkit::headless(program, Path::new(&profile.name("profile")))
+            .arg("--virtual-time-budget=120000")
             .args(["--dump-dom", url])
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut stdout = child.stdout.take().unwrap();

@@ -73,18 +73,9 @@ impl Drop for Browser {
 
 /// Opens a page in a browser that believes this key, and no other that nobody has signed.
 fn browse(program: &Path, profile: &str, pin: &str, url: &str) -> Browser {
-    let mut command = Command::new(program);
-    command.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-    ]);
-    command.args(["--no-proxy-server", "--disable-background-networking", "--remote-debugging-port=0"]);
+    let mut command = ropewalk_testkit::headless(program, Path::new(profile));
     command.arg(format!("--ignore-certificate-errors-spki-list={pin}"));
-    command.arg(format!("--user-data-dir={profile}")).arg(url);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("--remote-debugging-port=0").arg(url).stdout(Stdio::null());
     Browser(command.spawn().unwrap())
 }
 

@@ -77,17 +77,8 @@ impl Drop for Foreign {
 }
 
 fn browse(program: &Path, profile: &str, url: &str) -> Foreign {
-    let mut command = Command::new(program);
-    command.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-    ]);
-    command.args(["--no-proxy-server", "--disable-background-networking", "--remote-debugging-port=0"]);
-    command.arg(format!("--user-data-dir={profile}")).arg(url);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = ropewalk_testkit::headless(program, Path::new(profile));
+    command.arg("--remote-debugging-port=0").arg(url).stdout(Stdio::null());
     Foreign(command.spawn().unwrap())
 }
 

@@ -5,7 +5,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Set to `1`, a missing program fails the test that wants it; `cargo xtask clients --require` sets it.
 const REQUIRE: &str = "ROPEWALK_REQUIRE_CLIENTS";
@@ -40,6 +41,29 @@ pub fn require(name: &str) -> Option<PathBuf> {
         skip(name);
     }
     found
+}
+
+/// A headless Chromium with this folder for its profile, that asks the network for nothing of its own; it is yet to be told what to do.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// let Some(chromium) = ropewalk_testkit::require("chromium") else { return };
+/// let mut browser = ropewalk_testkit::headless(&chromium, Path::new("/tmp/profile"));
+/// browser.args(["--dump-dom", "http://127.0.0.1:8080/"]);
+/// ```
+pub fn headless(chromium: &Path, profile: &Path) -> Command {
+    let mut command = Command::new(chromium);
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+    ]);
+    command.args(["--no-proxy-server", "--disable-background-networking"]);
+    command.arg(format!("--user-data-dir={}", profile.display()));
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// The folder where `.ci/packages` has put a package of Python's, for `PYTHONPATH`; `module` is the name it is imported by.

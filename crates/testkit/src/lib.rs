@@ -3,4 +3,4 @@
 
 mod foreign;
 
-pub use foreign::{node, program, python, require};
+pub use foreign::{headless, node, program, python, require};

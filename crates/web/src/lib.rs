@@ -89,7 +89,7 @@ pub use request::{Arguments, Request};
 pub use responder::Responder;
 pub use response::{Body, ByteStream, Response};
 pub use ropewalk_net::NetworkError;
-pub use router::{Handler, Redirect, RouteError, Router, UrlArgs, UrlError, Urls, handler};
+pub use router::{Handler, Redirect, RouteError, Router, UrlArgs, UrlError, Urls, encode_path, handler};
 pub use session::{
     Changes, MemorySessions, Record, Session, SessionKey, SessionStore, Sessions, SharedSessions,
     SqliteSessions, Swept, check_session_store,

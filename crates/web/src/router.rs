@@ -32,6 +32,7 @@ use nesting::Below;
 use pattern::Expression;
 pub use redirect::Redirect;
 use reverse::Source;
+pub use reverse::encode_path;
 pub(crate) use reverse::{PATH, decoded};
 pub use reverse::{UrlArgs, UrlError, Urls};
 

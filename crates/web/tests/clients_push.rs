@@ -178,19 +178,9 @@ fn a_browser_reads_text_bytes_and_gaps() {
     let profile = std::env::temp_dir().join(format!("ropewalk-push-browser-{}", std::process::id()));
     let data = profile.clone();
     let said = beside(move |address| {
-        Command::new(program)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
-            .args(["--no-proxy-server", "--disable-background-networking", "--virtual-time-budget=20000"])
-            .arg(format!("--user-data-dir={}", data.display()))
+        ropewalk_testkit::headless(&program, &data)
+            .arg("--virtual-time-budget=20000")
             .args(["--dump-dom", &format!("http://{address}/page")])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
             .output()
             .unwrap()
     });

@@ -3,29 +3,9 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use percent_encoding::percent_decode;
 use ropewalk_web::content_type;
-
-/// What a path has as it is (RFC 3986 section 3.3): everything else is written as a code.
-const CODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
+use ropewalk_web::encode_path;
 
 /// How a folder is served, as far as URLs go: the same that [`Files`](ropewalk_web::Files) is told.
 ///
@@ -71,7 +51,7 @@ impl Names {
         if self.single {
             return vec!["/".to_owned()];
         }
-        let coded = format!("/{}", percent_encode(path, CODED));
+        let coded = format!("/{}", encode_path(path));
         let (folder, name) = coded.split_at(coded.rfind('/').map_or(0, |slash| slash + 1));
         let shorter = self.extensions.iter().filter_map(|ending| coded.strip_suffix(&*code(ending)));
         let shorter: Vec<String> = shorter.filter(|rest| !rest.ends_with('/')).map(str::to_owned).collect();
@@ -112,11 +92,11 @@ pub(crate) fn is_page(media: &str) -> bool {
 /// A path with the same codes, however the client has written it.
 pub(crate) fn canonical(path: &str) -> String {
     let decoded: Vec<u8> = percent_decode(path.as_bytes()).collect();
-    percent_encode(&decoded, CODED).to_string()
+    encode_path(&decoded)
 }
 
 fn code(name: &str) -> Cow<'_, str> {
-    percent_encode(name.as_bytes(), CODED).into()
+    encode_path(name.as_bytes()).into()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use regex::Regex;
 use ropewalk_reactor::failure::Place;
 
@@ -32,6 +32,16 @@ pub(crate) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 /// The same with slashes.
 pub(crate) const PATH: &AsciiSet = &SEGMENT.remove(b'/');
+
+/// A path as it stands in a URL (RFC 3986 section 3.3): slashes stay, what may not stand there is written as a code.
+///
+/// ```
+/// assert_eq!(ropewalk_web::encode_path("/a b/ü".as_bytes()), "/a%20b/%C3%BC");
+/// ```
+#[must_use]
+pub fn encode_path(path: &[u8]) -> String {
+    percent_encode(path, PATH).to_string()
+}
 
 /// Why there is no path for a name and these arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
