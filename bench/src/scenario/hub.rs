@@ -36,19 +36,20 @@ const DELAY_MAX: f64 = 1.10;
 /// Of the slowest hub, for the whole of an update.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// For what a hub does behind the last answer.
-const QUIET: Duration = Duration::from_millis(300);
+/// For what a hub does behind the last answer, and to be behind the second that ours leaves between two fetches of a topic: what a
+/// ping waits there is no delay by subscribers.
+const QUIET: Duration = Duration::from_millis(1_200);
 
 /// Wishes that come from one address: our hub takes 60 a minute.
 const WISHES_PER_SOURCE: u32 = 50;
 
-struct Contestant {
-    name: String,
-    hub: Hub,
-    load: Subscribers,
-    hosts: u32,
-    subscribers: u32,
-    update: Updates,
+/// What came of one update.
+struct Round {
+    per_second: f64,
+    cpu_us: f64,
+    last_ms: f64,
+    fetched_kept: f64,
+    delivered_kept: f64,
 }
 
 /// Figures of one row.
@@ -61,28 +62,73 @@ struct Updates {
     delivered_kept: Figures,
 }
 
-/// Both hubs and both cases, interleaved; then ours with the dead.
+impl Updates {
+    fn add(&mut self, round: &Round) {
+        self.per_second.add(round.per_second);
+        self.cpu_us.add(round.cpu_us);
+        self.last_ms.add(round.last_ms);
+        self.fetched_kept.add(round.fetched_kept);
+        self.delivered_kept.add(round.delivered_kept);
+    }
+}
+
+/// Ours with hosts that die; then both hubs and both cases, interleaved.
 pub(super) fn run(arguments: &SuiteArgs) -> io::Result<Option<Section>> {
     let named = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    let dying = if named(HUBS[0].0) { Dying::measure(arguments)? } else { None };
     let mut contestants = Vec::new();
     for (name, start, fewer) in HUBS.iter().filter(|(name, ..)| named(name)) {
         for hosts in HOSTS {
             let size = (hosts, SUBSCRIBERS / fewer);
-            contestants.extend(Contestant::start(name, *start, size, arguments.server_core)?);
+            let started = Contestant::start(name, *start, size, arguments.server_core)?;
+            contestants.extend(started.map(|contestant| (contestant, Updates::default())));
         }
     }
     for round in 1..=arguments.rounds {
-        for contestant in &mut contestants {
-            contestant.round()?;
+        for (contestant, updates) in &mut contestants {
+            updates.add(&contestant.round()?);
         }
         progress(&format!("round {round} of {}", arguments.rounds));
     }
-    let ours = |one: &&mut Contestant| one.name == "ropewalk" && one.hosts == HOSTS[1];
-    let mut dead = None;
-    if let Some(contestant) = contestants.iter_mut().find(ours) {
-        dead = Some(contestant.with_the_dead(arguments.rounds)?);
+    Ok((!contestants.is_empty()).then(|| section(&contestants, dying.as_ref())))
+}
+
+/// The same update to the same living subscribers: before others have died, when nobody knows of it yet, and then. A death is only
+/// once a surprise, so each round has a hub of its own.
+#[derive(Default)]
+struct Dying {
+    before: Updates,
+    first: Updates,
+    later: Updates,
+}
+
+impl Dying {
+    fn measure(arguments: &SuiteArgs) -> io::Result<Option<Dying>> {
+        let (name, start, _) = HUBS[0];
+        let mut dying = Dying::default();
+        for round in 1..=arguments.rounds {
+            let started = Contestant::start(name, start, (HOSTS[1], SUBSCRIBERS), arguments.server_core)?;
+            let Some(mut one) = started else { return Ok(None) };
+            dying.before.add(&one.round()?);
+            dying.before.add(&one.round()?);
+            one.subscribe(DEAD, true)?;
+            one.round()?;
+            one.load.die();
+            dying.first.add(&one.round()?);
+            dying.later.add(&one.round()?);
+            dying.later.add(&one.round()?);
+            progress(&format!("{DEAD_HOSTS} hosts have died, round {round} of {}", arguments.rounds));
+        }
+        Ok(Some(dying))
     }
-    Ok((!contestants.is_empty()).then(|| section(&contestants, dead)))
+}
+
+struct Contestant {
+    name: String,
+    hub: Hub,
+    load: Subscribers,
+    hosts: u32,
+    subscribers: u32,
 }
 
 impl Contestant {
@@ -94,13 +140,11 @@ impl Contestant {
         core: usize,
     ) -> io::Result<Option<Contestant>> {
         let Some(hub) = start(core, &hosts.to_string())? else { return Ok(None) };
-        let dead = if hosts > 1 && name == "ropewalk" { DEAD_HOSTS } else { 0 };
+        let dead = if hosts > 1 && name == HUBS[0].0 { DEAD_HOSTS } else { 0 };
         let load = Subscribers::start(hub.address, hosts, dead)?;
-        let update = Updates::default();
-        let mut contestant = Contestant { name: name.to_owned(), hub, load, hosts, subscribers, update };
+        let mut contestant = Contestant { name: name.to_owned(), hub, load, hosts, subscribers };
         contestant.subscribe(subscribers, false)?;
         contestant.round()?;
-        contestant.update = Updates::default();
         progress(&format!("{name} has {subscribers} subscribers at {hosts} hosts"));
         Ok(Some(contestant))
     }
@@ -130,11 +174,11 @@ impl Contestant {
             thread::sleep(Duration::from_millis(20));
         }
         // The last of them have answered; that the hub has written it down cannot be seen from here.
-        thread::sleep(QUIET * 2);
+        thread::sleep(QUIET);
         Ok(())
     }
 
-    fn round(&mut self) -> io::Result<()> {
+    fn round(&mut self) -> io::Result<Round> {
         let (id, address) = (self.hub.program.id(), self.hub.address);
         let before = tree::cpu_us(id)?;
         let form = format!("hub.mode=publish&hub.topic={}", self.load.topic());
@@ -146,28 +190,13 @@ impl Contestant {
         let update = outcome.map_err(|error| io::Error::other(format!("{}: {error}", self.name)))?;
         thread::sleep(QUIET);
         let (count, seconds) = (f64::from(self.subscribers), update.took.as_secs_f64());
-        self.update.per_second.add(count / seconds);
-        self.update.cpu_us.add((tree::cpu_us(id)? - before) / count);
-        self.update.last_ms.add(seconds * 1e3);
-        self.update.fetched_kept.add(update.fetched_kept * 100.0);
-        self.update.delivered_kept.add(update.delivered_kept * 100.0);
-        Ok(())
-    }
-
-    /// The first update after the deaths, when nobody knows of them yet, and the ones after it.
-    fn with_the_dead(&mut self, rounds: u32) -> io::Result<[Updates; 2]> {
-        self.subscribe(DEAD, true)?;
-        let living = std::mem::take(&mut self.update);
-        self.round()?;
-        self.load.die();
-        self.update = Updates::default();
-        self.round()?;
-        let first = std::mem::take(&mut self.update);
-        for _ in 1..rounds.max(2) {
-            self.round()?;
-        }
-        progress(&format!("{DEAD_HOSTS} hosts have died"));
-        Ok([first, std::mem::replace(&mut self.update, living)])
+        Ok(Round {
+            per_second: count / seconds,
+            cpu_us: (tree::cpu_us(id)? - before) / count,
+            last_ms: seconds * 1e3,
+            fetched_kept: update.fetched_kept * 100.0,
+            delivered_kept: update.delivered_kept * 100.0,
+        })
     }
 }
 
@@ -186,7 +215,7 @@ fn post(hub: SocketAddr, source: u32, form: &str) -> io::Result<u16> {
     status.ok_or_else(|| io::Error::other(format!("no status: {head}")))
 }
 
-fn section(contestants: &[Contestant], dead: Option<[Updates; 2]>) -> Section {
+fn section(contestants: &[(Contestant, Updates)], dying: Option<&Dying>) -> Section {
     let mut section = Section::new(
         "hub",
         format!("hub: one update to {SUBSCRIBERS} subscribers, at one host and at {}", HOSTS[1]),
@@ -205,23 +234,27 @@ fn section(contestants: &[Contestant], dead: Option<[Updates; 2]>) -> Section {
             "deliveries kept %",
         ],
     );
-    for one in contestants {
-        row(&mut section, &one.name, (one.hosts, one.subscribers), &one.update);
+    for (one, updates) in contestants {
+        row(&mut section, &one.name, (one.hosts, one.subscribers), updates);
     }
-    let base = contestants.iter().find(|one| one.name == "ropewalk" && one.hosts == HOSTS[1]);
-    if let (Some([first, later]), Some(base)) = (dead, base) {
-        let size = (HOSTS[1], SUBSCRIBERS);
-        row(&mut section, &format!("ropewalk, and {DEAD_HOSTS} dead hosts, first"), size, &first);
-        row(&mut section, &format!("ropewalk, and {DEAD_HOSTS} dead hosts, then"), size, &later);
-        let usual = base.update.last_ms.median();
-        let what = "the last living subscriber's time with dead hosts over that without";
-        section.bound(&format!("{what}, first update"), Some(first.last_ms.median() / usual), DELAY_MAX);
-        section.bound(&format!("{what}, later ones"), Some(later.last_ms.median() / usual), DELAY_MAX);
+    if let Some(Dying { before, first, later }) = dying {
+        for (when, update) in [("before", before), ("first", first), ("then", later)] {
+            let name = format!("ropewalk, {DEAD_HOSTS} more hosts die: {when}");
+            row(&mut section, &name, (HOSTS[1], SUBSCRIBERS), update);
+        }
+        let what = "the last living subscriber's time with dead hosts over that before";
+        for (when, update) in [("first update", first), ("later ones", later)] {
+            let ratio = update.last_ms.median() / before.last_ms.median();
+            section.bound(&format!("{what}, {when}"), Some(ratio), DELAY_MAX);
+        }
     }
     for hosts in HOSTS {
-        let of = |name: &str| contestants.iter().find(|one| one.name == name && one.hosts == hosts);
+        let of = |name: &str| {
+            let found = contestants.iter().find(|(one, _)| one.name == name && one.hosts == hosts);
+            found.map(|(_, updates)| updates)
+        };
         if let (Some(ours), Some(flask)) = (of("ropewalk"), of("flask-websub")) {
-            let ratio = ours.update.cpu_us.ratio(&flask.update.cpu_us);
+            let ratio = ours.cpu_us.ratio(&flask.cpu_us);
             section.bound(
                 &format!("ropewalk's CPU time per delivery over Flask-WebSub's, {hosts} hosts"),
                 ratio,
