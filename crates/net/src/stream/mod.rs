@@ -166,7 +166,7 @@ impl Stream {
     pub fn attach(transport: &Transport) -> Stream {
         let shared = Rc::new(Shared::new(transport));
         transport.switch(Box::new(Attached(Rc::clone(&shared))));
-        transport.set_manual();
+        transport.read_by_hand();
         Stream { shared, limits: StreamLimits::default(), handed_on: false }
     }
 

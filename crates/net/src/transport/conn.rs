@@ -7,11 +7,13 @@
 //!
 //! The state, the calls of the protocol, the beginning and the end are here; what a transport's methods ask for is in `asked`,
 //! the ways in and out in `receive` and `send`, what files on their way out need of the disk in `fetch`, who the peer is in
-//! `proxied`, the descriptors that UNIX sockets carry in `passing`, the way to another process in `freezing`.
+//! `proxied`, the way into a file in `intake`, the descriptors that UNIX sockets carry in `passing`, the way to another process in
+//! `freezing`.
 
 mod asked;
 mod fetch;
 mod freezing;
+mod intake;
 mod passing;
 mod proxied;
 mod receive;
@@ -91,6 +93,10 @@ mod flag {
     pub(super) const FROZEN: u32 = 1 << 26;
     /// The peer's end was told, or may have been: a layer must not take a short read for all there is.
     pub(super) const ENDS: u32 = 1 << 27;
+    /// Somebody else has the descriptor, too.
+    pub(super) const SHARED: u32 = 1 << 28;
+    /// A thread looks after the socket: the loop does not watch it.
+    pub(super) const AWAY: u32 = 1 << 29;
 }
 
 /// What connections of one listener or one connecting have in common.
@@ -371,8 +377,9 @@ impl Conn {
         let reactor = &self.origin.reactor;
         reactor.remove_deadline(self.timer.replace(Deadline::NONE));
         let socket = self.socket.take();
-        if let (Some(mut socket), OriginKind::Adopted) = (socket, &self.origin.kind) {
-            // Whoever made it may have it open still, and then the system would go on telling of it.
+        let shared = self.has(flag::SHARED) || matches!(self.origin.kind, OriginKind::Adopted);
+        if let Some(mut socket) = socket.filter(|_| shared) {
+            // Others may have it open still, and then the system would go on telling of it.
             reactor.deregister_socket(&mut socket);
         }
         self.leave();

@@ -296,15 +296,19 @@ impl Transport {
         self.0.send_early();
     }
 
-    /// Reads by hand, for a protocol that has taken readiness over; see [`Transport::set_manual`]. `WouldBlock` means that
-    /// [`Protocol::woken`] will be called when there is more: read until then before waiting.
-    pub(crate) fn read(&self, into: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(into)
+    /// From now on the loop does not read: [`Protocol::woken`] is called when there may be something, and the protocol reads by itself,
+    /// into memory of its own. [`Transport::switch`] ends that.
+    pub fn read_by_hand(&self) {
+        self.0.read_by_hand();
     }
 
-    /// From now on the loop does not read: readiness calls [`Protocol::woken`], and the protocol reads by itself.
-    pub(crate) fn set_manual(&self) {
-        self.0.set_manual();
+    /// Reads what has come, for a protocol that [reads by itself](Transport::read_by_hand). 0 is the peer's end.
+    ///
+    /// # Errors
+    /// `WouldBlock`: [`Protocol::woken`] will be called when there is more; read until then before waiting. Else the connection's, or a
+    /// layer's: there is nothing to do but [`Transport::abort`] it.
+    pub fn read(&self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into)
     }
 
     /// Puts something around the protocol, unless it is out for a call.

@@ -255,7 +255,7 @@ impl Conn {
         }
     }
 
-    pub(in crate::transport) fn set_manual(&self) {
+    pub(in crate::transport) fn read_by_hand(&self) {
         // Edges of the past were for the loop: the first read asks the system whatever they said.
         self.set(flag::MANUAL | flag::UNSEEN | flag::TO_THE_END);
     }
@@ -273,17 +273,35 @@ impl Conn {
         let handed_back = self.if_rare(|rare| rare.unread.take(into));
         match handed_back {
             Some(count) if count > 0 || into.is_empty() => return Ok(count),
-            _ if self.has(flag::READ_ENDED) || into.is_empty() => return Ok(0),
-            _ if !self.has(flag::UNSEEN) => return Err(io::ErrorKind::WouldBlock.into()),
+            _ if into.is_empty() => return Ok(0),
             _ => {}
         }
-        let outcome = self.with_socket(|socket| socket.read(into));
-        let outcome = outcome.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()));
+        let room = into.len();
+        self.read_with(|socket| socket.read(into), |count| count < room)
+    }
+
+    /// What `read` gets of the socket, unless it is known to be drained; `drains` says whether so many bytes were all that was there.
+    pub(super) fn read_with(
+        &self,
+        read: impl FnOnce(&Socket) -> io::Result<usize>,
+        drains: impl FnOnce(usize) -> bool,
+    ) -> io::Result<usize> {
+        if self.has(flag::ABORTING) {
+            // What the system says now is no news: it may call a reset that was told the peer's end.
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.has(flag::READ_ENDED) {
+            return Ok(0);
+        }
+        if !self.has(flag::UNSEEN) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let outcome = self.with_socket(read).unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()));
         match &outcome {
             Ok(0) => self.set(flag::READ_ENDED),
             Ok(count) => {
                 self.received.set(self.received.get() + *count as u64);
-                if *count < into.len() && !self.has(flag::TO_THE_END) {
+                if drains(*count) && !self.has(flag::TO_THE_END) {
                     self.clear(flag::UNSEEN);
                 }
             }
