@@ -1,7 +1,8 @@
 //! Data connections: where the next one will come from or go to (`Plan`), and making it. What then goes over it is in
-//! `connection`, the port that waits for the client in `passive`. Transfers call this.
+//! `connection`, what comes in an upload in `incoming`, the port that waits for the client in `passive`. Transfers call this.
 
 mod connection;
+mod incoming;
 mod passive;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use ropewalk_net::{ClientEndpoint, ConnectOptions, TransportOptions, connect_wit
 use ropewalk_reactor::{Name, Reactor};
 
 pub(crate) use connection::{Broken, Data};
+pub(crate) use incoming::{Chunk, Incoming};
 pub(crate) use passive::Passive;
 
 use connection::Waiting;

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::time::SystemTime;
 
+use ropewalk_net::Pipe;
 use ropewalk_wire::ftp::Facts;
 
 use crate::path::FtpPath;
@@ -88,6 +89,17 @@ pub trait Upload: Send {
     /// # Errors
     /// The disk is full, or broken.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// The next `count` bytes, at most 256 KiB, are in a pipe: a file of the system takes them with [`Pipe::move_to`], without their passing
+    /// through the program. Unless this is implemented, they are read and written.
+    ///
+    /// # Errors
+    /// As [`Upload::write`].
+    fn write_piped(&mut self, pipe: &Pipe, count: usize) -> io::Result<()> {
+        let mut bytes = vec![0; count];
+        (&mut &*pipe).read_exact(&mut bytes)?;
+        self.write(&bytes)
+    }
 
     /// That was all: it becomes what others see.
     ///

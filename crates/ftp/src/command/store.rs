@@ -8,7 +8,7 @@ use ropewalk_net::policy::Rates;
 use ropewalk_wire::ftp::{AsciiDecoder, Reply};
 
 use super::{Answer, path, permitted, refusal, transfer};
-use crate::data::Data;
+use crate::data::{Chunk, Data, Incoming};
 use crate::path::FtpPath;
 use crate::session::{Core, Phase};
 use crate::shelf::{Shelf, pooled};
@@ -71,22 +71,34 @@ async fn store(core: &Rc<Core>, to: FtpPath, how: Writing, what: &str) -> Answer
 /// Takes what comes, until the client ends the connection in an orderly way.
 async fn receive(core: &Core, data: &Data, upload: &Shelf<Box<dyn Upload>>) -> Result<(), Reply> {
     let mut decoder = core.is_ascii().then(AsciiDecoder::default);
-    let mut spare = Vec::new();
-    while let Some(mut bytes) = data.read(spare).await.map_err(|broken| transfer::broken(&broken))? {
-        if let Some(decoder) = &mut decoder {
-            bytes = decoder.decode(&bytes);
+    let mut incoming = Incoming::new(data, decoder.is_none());
+    while let Some(chunk) = incoming.next().await.map_err(|broken| transfer::broken(&broken))? {
+        match (chunk, &mut decoder) {
+            (Chunk::Piped(intake, count), _) => {
+                let job = move |upload: &mut Box<dyn Upload>| {
+                    intake.run(count, |pipe, count| upload.write_piped(pipe, count))
+                };
+                let taken = upload.with(job).await.map_err(|error| refusal(&error))?;
+                data.transport().settle(taken);
+            }
+            (Chunk::Bytes(bytes, count), None) => incoming.give_back(write(upload, bytes, count).await?),
+            (Chunk::Bytes(bytes, count), Some(decoder)) => {
+                let decoded = decoder.decode(&bytes[..count]);
+                let length = decoded.len();
+                write(upload, decoded, length).await?;
+                incoming.give_back(bytes);
+            }
         }
-        spare = write(upload, bytes).await?;
     }
     let held = decoder.as_mut().map_or(&b""[..], AsciiDecoder::finish);
     if !held.is_empty() {
-        write(upload, held.to_vec()).await?;
+        write(upload, held.to_vec(), held.len()).await?;
     }
     Ok(())
 }
 
-/// Writes bytes and gives their buffer back.
-async fn write(upload: &Shelf<Box<dyn Upload>>, bytes: Vec<u8>) -> Result<Vec<u8>, Reply> {
-    let written = upload.with(move |upload| upload.write(&bytes).map(|()| bytes)).await;
+/// Writes the first `count` bytes, and gives the buffer back.
+async fn write(upload: &Shelf<Box<dyn Upload>>, bytes: Vec<u8>, count: usize) -> Result<Vec<u8>, Reply> {
+    let written = upload.with(move |upload| upload.write(&bytes[..count]).map(|()| bytes)).await;
     written.map_err(|error| refusal(&error))
 }

@@ -1,18 +1,16 @@
 //! One data connection: bytes in, bytes out, a file out, and its end. `DataProtocol` is what the transport calls, `Data` what a
-//! transfer holds. Dropped before its end, it is broken off, so that nobody takes a part for the whole.
+//! transfer holds. Dropped before its end, it is broken off, so that nobody takes a part for the whole. How an upload takes what comes
+//! is in `incoming`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ropewalk_net::{FileSender, Lost, Protocol, Transport};
-
-/// Received bytes that wait to be written; beyond, the rest stays in the network.
-const WAITING_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of one read that tell of a fast sender: the loop's buffer was full.
-const LARGE_BYTES: usize = 64 * 1024;
 
 /// Why a data connection is no use any more.
 #[derive(Debug)]
@@ -37,9 +35,6 @@ impl From<&Lost> for Broken {
 
 #[derive(Default)]
 struct Shared {
-    received: RefCell<Vec<u8>>,
-    /// The peer has said that this was all.
-    ended: Cell<bool>,
     lost: RefCell<Option<Lost>>,
     reader: RefCell<Option<Waker>>,
     stall: Cell<Option<Duration>>,
@@ -99,7 +94,7 @@ impl Data {
                 if self.transport.tls().is_some() || self.standing().is_err() {
                     return Poll::Ready(());
                 }
-                *self.shared.reader.borrow_mut() = Some(context.waker().clone());
+                self.wait(context);
                 Poll::Pending
             })
             .await;
@@ -107,30 +102,42 @@ impl Data {
         self.standing()
     }
 
-    /// What has come; `None` at the end. What comes next is gathered in `spare`, the buffer of before, so that two of them do for a
-    /// whole transfer.
-    pub(crate) async fn read(&self, mut spare: Vec<u8>) -> Result<Option<Vec<u8>>, Broken> {
-        spare.clear();
-        if !self.shared.ended.get() {
-            self.shared.moved(&self.transport);
-            self.transport.resume_reading();
+    /// From now on it is read.
+    pub(super) fn begin_reading(&self) {
+        self.transport.read_by_hand();
+        self.transport.resume_reading();
+    }
+
+    /// Somebody waits for the peer from now on.
+    pub(super) fn expect(&self) {
+        self.shared.moved(&self.transport);
+    }
+
+    /// What `read` gets of the transport, 0 at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` is the caller's; by others the connection is lost.
+    pub(super) fn read(
+        &self,
+        mut read: impl FnMut(&Transport) -> io::Result<usize>,
+    ) -> Result<io::Result<usize>, Broken> {
+        self.standing()?;
+        loop {
+            match read(&self.transport).map_err(|error| (error.kind(), error)) {
+                Ok(count) => return Ok(Ok(count)),
+                Err((io::ErrorKind::Interrupted, _)) => {}
+                Err((io::ErrorKind::WouldBlock, error)) => return Ok(Err(error)),
+                Err((_, error)) => {
+                    self.transport.abort(Lost::Broken(Arc::new(error)));
+                    return Err(Broken::Lost);
+                }
+            }
         }
-        poll_fn(|context| {
-            let mut received = self.shared.received.borrow_mut();
-            if !received.is_empty() {
-                return Poll::Ready(Ok(Some(std::mem::replace(&mut *received, std::mem::take(&mut spare)))));
-            }
-            drop(received);
-            if let Some(broken) = self.shared.broken() {
-                return Poll::Ready(Err(broken));
-            }
-            if self.shared.ended.get() {
-                return Poll::Ready(Ok(None));
-            }
-            *self.shared.reader.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await
+    }
+
+    /// Whoever waits is woken when there may be more.
+    pub(super) fn wait(&self, context: &Context<'_>) {
+        *self.shared.reader.borrow_mut() = Some(context.waker().clone());
     }
 
     /// Sends bytes, and waits for room.
@@ -260,26 +267,8 @@ impl Protocol for DataProtocol {
         waiting.wake();
     }
 
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        let mut received = self.shared.received.borrow_mut();
-        if data.len() >= LARGE_BYTES && received.capacity() < WAITING_BYTES_MAX {
-            // It is a fast sender: one that is large enough from the beginning grows no more.
-            let more = WAITING_BYTES_MAX + LARGE_BYTES - received.len();
-            received.reserve_exact(more);
-        }
-        received.extend_from_slice(data);
-        if received.len() >= WAITING_BYTES_MAX {
-            transport.pause_reading();
-        }
-        self.shared.moved(transport);
-        drop(received);
-        self.shared.wake();
-    }
-
-    fn read_ended(&mut self, transport: &Transport) {
-        self.shared.ended.set(true);
-        transport.set_deadline(None);
-        self.shared.wake();
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {
+        // It is paused or read by hand.
     }
 
     fn connection_lost(&mut self, _transport: &Transport, lost: &Lost) {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ropewalk_net::Pipe;
 use ropewalk_wire::ftp::{Facts, Kind};
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, chmodat,
@@ -274,6 +275,10 @@ impl Upload for Aside {
         self.file.write_all(bytes)
     }
 
+    fn write_piped(&mut self, pipe: &Pipe, count: usize) -> io::Result<()> {
+        pipe.move_to(&self.file, None, count)
+    }
+
     fn commit(mut self: Box<Self>) -> io::Result<()> {
         if self.aside.is_none() && self.new {
             // The system refuses a name that is taken.
@@ -323,6 +328,10 @@ impl Upload for InPlace {
                 Ok(())
             }
         }
+    }
+
+    fn write_piped(&mut self, pipe: &Pipe, count: usize) -> io::Result<()> {
+        pipe.move_to(&self.file, self.at.as_mut(), count)
     }
 
     fn commit(self: Box<Self>) -> io::Result<()> {
