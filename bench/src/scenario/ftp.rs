@@ -6,7 +6,8 @@
 //! is nothing but memory. vsftpd is as it comes: each of its sessions has two processes and a network of its own.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,7 +128,7 @@ impl Contestant {
         let (count, took) = session.fetch("large")?;
         self.download.add(count, took, tree::cpu_us(id)? - before)?;
         let mut file = File::open(scratch.path("large"))?;
-        file.rewind()?;
+        warm(&self.ftpd.scratch.path("root/incoming/warm"))?;
         let before = tree::cpu_us(id)?;
         let (count, took) = session.send("incoming/large", &mut file)?;
         self.upload.add(count, took, tree::cpu_us(id)? - before)?;
@@ -143,6 +144,13 @@ impl Contestant {
         drop(crowd);
         settle(&self.ftpd)
     }
+}
+
+/// Writes as much as an upload does, and removes it: what the system has just got back is what it gives next. A virtual machine may have
+/// to ask its host for memory that was free for some seconds, which takes longer than the upload, and would be whose turn it is.
+fn warm(path: &Path) -> io::Result<()> {
+    fill(&mut File::create(path)?, FILE_BYTES)?;
+    std::fs::remove_file(path)
 }
 
 /// Of each of many silent sessions that came one after the other: what a crowd at the door takes for a moment is not theirs. Some
