@@ -186,17 +186,15 @@ impl Exchange {
     }
 
     /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
-    pub(crate) fn respond(&self, response: Response) -> Rest {
+    pub(crate) fn respond(&self, mut response: Response) -> Rest {
         debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
         if let Some(begun) = self.begun_elsewhere() {
             return self.respond_on(&begun, response);
         }
-        let mut response = if is_plain(&response) && !self.unusual.get() {
-            response
-        } else {
-            let Some(response) = self.fit_or_report(response) else { return Rest::Nothing };
-            response
-        };
+        if self.unusual.get() || !is_plain(&response) {
+            let Some(fit) = self.fit_or_report(response) else { return Rest::Nothing };
+            response = fit;
+        }
         if !response.marks.is_empty() {
             self.heed(&mut response);
         }

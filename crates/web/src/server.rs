@@ -52,8 +52,10 @@ pub(crate) struct HttpConnection {
     flight: Option<Box<Flight>>,
     served: u32,
     phase: Phase,
-    /// The phase whose deadline is set.
+    /// The phase whose deadline is set. An idle one's may be that of an earlier pause: see `deadline`.
     armed: Option<Phase>,
+    /// When it last became idle: milliseconds, of which the lower half is enough.
+    idle_ms: u32,
     /// Pipelined bytes were handed back until the answer is out.
     holding: bool,
     /// Nothing is read before the client has taken more of the answers it has.
@@ -73,6 +75,7 @@ impl HttpConnection {
             served: 0,
             phase: Phase::First,
             armed: None,
+            idle_ms: 0,
             holding: false,
             congested: false,
             stopping: false,

@@ -322,6 +322,22 @@ fn a_long_poll_waits_on_where_it_goes() {
 }
 
 #[test]
+fn patience_between_two_requests_travels_too() {
+    let ground = Ground::calm();
+    let peer = ground.send(get("/channels/none", ""));
+    ground.advance(50 * SECOND);
+    // It is idle anew: 75 s from here on, 45 of them here.
+    ground.write(&peer, get("/channels/none", ""));
+    ground.advance(45 * SECOND);
+    ground.take(&peer);
+    ground.travel();
+    ground.advance(29 * SECOND);
+    assert!(!peer.is_ended());
+    ground.advance(2 * SECOND);
+    assert!(peer.is_ended());
+}
+
+#[test]
 fn a_request_travels_split_at_every_byte() {
     let request = get("/channels/none", "X-Long: 0123456789\r\n");
     for at in 0..=request.len() {

@@ -48,6 +48,9 @@ const LINGER_BYTES: u64 = 1024 * 1024;
 /// After these a short read does not mean "drained": the end, or an error, follows without another edge.
 const TO_THE_END: Readiness = Readiness::READ_CLOSED.and(Readiness::PRIORITY).and(Readiness::ERROR);
 
+/// Something has come to its end, or will.
+const ENDS: Readiness = TO_THE_END.and(Readiness::WRITE_CLOSED);
+
 mod flag {
     pub(super) const PAUSED: u32 = 1;
     /// Readiness came while paused, or the budget ended before the data.
@@ -98,6 +101,24 @@ mod flag {
     /// A thread looks after the socket: the loop does not watch it.
     pub(super) const AWAY: u32 = 1 << 29;
 }
+
+/// With none of these a connection is read from and nothing else, when nothing else is told of it.
+const UNUSUAL: u32 = flag::PAUSED
+    | flag::UNSEEN
+    | flag::READ_ENDED
+    | flag::END_UNTOLD
+    | flag::CLOSING
+    | flag::ABORTING
+    | flag::CLOSED
+    | flag::BLOCKED
+    | flag::MANUAL
+    | flag::CONNECTING
+    | flag::AGAIN
+    | flag::SWITCHED
+    | flag::RARE
+    | flag::LAYERED
+    | flag::HALTED
+    | flag::FROZEN;
 
 /// What connections of one listener or one connecting have in common.
 pub(crate) struct Origin {
@@ -455,6 +476,10 @@ impl Source for Conn {
     }
 
     fn ready(self: Rc<Self>, readiness: Readiness) {
+        if !self.has(UNUSUAL) && readiness.is_readable() && !readiness.has(ENDS) {
+            self.receive_some(false);
+            return self.after_event();
+        }
         if self.has(flag::CLOSED | flag::FROZEN) {
             return;
         }
@@ -469,11 +494,10 @@ impl Source for Conn {
             self.clear(flag::PENDING);
             return self.flush();
         }
-        let ends = TO_THE_END.and(Readiness::WRITE_CLOSED);
-        if readiness.has(ends) {
+        if readiness.has(ENDS) {
             self.set(flag::ENDS);
         }
-        if self.has(flag::LAYERED) && readiness.has(Readiness::READABLE.and(ends)) {
+        if self.has(flag::LAYERED) && readiness.has(Readiness::READABLE.and(ENDS)) {
             self.with_socket(|socket| socket.heard(self.has(flag::ENDS)));
         }
         if readiness.is_writable() && self.has(flag::BLOCKED) {

@@ -243,7 +243,7 @@ impl HttpConnection {
             self.site.give_back(exchange);
         }
         self.phase = Phase::Idle;
-        self.armed = None;
+        self.is_idle_from_now(transport);
         if std::mem::take(&mut self.holding) {
             transport.resume_reading();
         }

@@ -1,10 +1,14 @@
 //! One deadline per connection; the phase says what it means. Setting it, and what happens when it has passed. The connection
 //! calls it at the end of every callback.
+//!
+//! A request that comes in one piece and is answered at once leaves the deadline where it is, with the pause before it: only when that
+//! has passed, it is looked at how long this one has lasted.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_net::{Lost, Transport};
+use ropewalk_reactor::Time;
 use ropewalk_wire::http1::Head;
 
 use super::{HttpConnection, Phase};
@@ -34,6 +38,37 @@ impl HttpConnection {
         transport.set_deadline(patience.map(|patience| transport.reactor().now() + patience));
     }
 
+    /// The pause before the next request begins.
+    pub(super) fn is_idle_from_now(&mut self, transport: &Transport) {
+        self.idle_ms = low_ms(transport.reactor().now());
+        if self.armed != Some(Phase::Idle) {
+            self.armed = None;
+        }
+    }
+
+    /// How long this pause may still last; `None` if it has lasted long enough.
+    fn idle_left(&self, transport: &Transport) -> Option<Duration> {
+        let lasted_ms = low_ms(transport.reactor().now()).wrapping_sub(self.idle_ms);
+        let left = self.site.limits.keep_alive?.checked_sub(Duration::from_millis(lasted_ms.into()))?;
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Sets the deadline to where this pause has to end, if it is not there.
+    pub(super) fn arm_exactly(&mut self, transport: &Transport) {
+        if self.armed == Some(Phase::Idle)
+            && let Some(left) = self.idle_left(transport)
+        {
+            transport.set_deadline(Some(transport.reactor().now() + left));
+        }
+    }
+
+    /// The deadline of this pause is the transport's, whatever else is known of it.
+    pub(super) fn is_idle_until_deadline(&mut self) {
+        let patience_ms = self.site.limits.keep_alive.map_or(0, |patience| patience.as_millis());
+        self.idle_ms = 0_u32.wrapping_sub(u32::try_from(patience_ms).unwrap_or(u32::MAX));
+        self.armed = Some(Phase::Idle);
+    }
+
     /// Whether the handler may take its time: it said so, or the answer has begun.
     pub(super) fn is_patient(&self) -> bool {
         self.exchange
@@ -52,6 +87,10 @@ impl HttpConnection {
             }
             // The client is still reading its answer; the transport sees to it that it does.
             Phase::Idle if transport.buffered() > 0 => self.arm(transport),
+            Phase::Idle if self.idle_left(transport).is_some() => {
+                self.armed = Some(Phase::Idle);
+                self.arm_exactly(transport);
+            }
             Phase::Idle => {
                 count(&site.counters.keep_alive);
                 self.close(transport, false);
@@ -117,6 +156,10 @@ impl HttpConnection {
     fn expire(&mut self, transport: &Transport, status: u16, why: &'static str) {
         self.give_up(transport, Response::error(status, why).close(), &Lost::TimedOut(why));
     }
+}
+
+fn low_ms(time: Time) -> u32 {
+    (time.as_millis_ceil() & u64::from(u32::MAX)) as u32
 }
 
 /// What a body of so many bytes may have taken at the least rate.

@@ -40,7 +40,8 @@ impl HttpConnection {
     pub(super) fn put_down(&mut self, transport: &Transport) -> Option<Frozen> {
         let mut record = Record { served: self.served, asked: None };
         match self.phase {
-            Phase::First | Phase::Idle => {}
+            Phase::First => {}
+            Phase::Idle => self.arm_exactly(transport),
             Phase::Head => self.hand_back_head(transport),
             Phase::Wait => record.asked = Some(self.asked(transport)?),
             Phase::Body | Phase::Closing | Phase::HandedOver => return None,
@@ -80,10 +81,11 @@ impl HttpConnection {
         connection.served = record.served;
         match record.asked {
             Some(asked) => connection.take_up(asked)?,
+            // What is left of its patience has travelled.
+            None if record.served == 0 => connection.armed = Some(Phase::First),
             None => {
-                connection.phase = if record.served == 0 { Phase::First } else { Phase::Idle };
-                // What is left of its patience has travelled.
-                connection.armed = Some(connection.phase);
+                connection.phase = Phase::Idle;
+                connection.is_idle_until_deadline();
             }
         }
         Some(Box::new(connection))

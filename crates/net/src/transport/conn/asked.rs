@@ -193,6 +193,9 @@ impl Conn {
 
     /// Reads in the next turn if there is anything that was put off.
     pub(super) fn read_later(&self) {
+        if !self.has(flag::END_UNTOLD | flag::UNSEEN | flag::RARE) {
+            return;
+        }
         let waiting = self.has(flag::END_UNTOLD)
             || (self.has(flag::UNSEEN) && !self.has(flag::READ_ENDED))
             || self.has_unread();

@@ -40,8 +40,11 @@ impl Conn {
         if self.has(flag::READ_ENDED) {
             return;
         }
+        self.receive_some(readiness.has(TO_THE_END));
+    }
+
+    pub(super) fn receive_some(self: &Rc<Self>, to_the_end: bool) {
         let reactor = &self.origin.reactor;
-        let to_the_end = readiness.has(TO_THE_END);
         let mut buffer = reactor.take_read_buffer();
         self.receive_into(&mut buffer, to_the_end);
         reactor.put_read_buffer(buffer);
@@ -74,7 +77,7 @@ impl Conn {
 
     /// Whether bytes may come from the socket: not before those that the protocol has handed back.
     pub(super) fn may_read(&self) -> bool {
-        self.may_deliver() && !self.has(flag::READ_ENDED) && !self.has_unread()
+        !self.has(super::UNUSUAL) || self.may_deliver() && !self.has(flag::READ_ENDED) && !self.has_unread()
     }
 
     pub(super) fn receive_into(self: &Rc<Self>, buffer: &mut [u8], to_the_end: bool) {

@@ -50,6 +50,9 @@ impl Conn {
 
     /// Everything is sent: what was waiting for that happens now.
     pub(super) fn drained(self: &Rc<Self>) {
+        if !self.has(flag::LAYERED | flag::SHUT | flag::LINGER | flag::CLOSING) {
+            return;
+        }
         if self.has(flag::LAYERED) && !self.flush_layers() {
             return;
         }
@@ -195,21 +198,30 @@ impl Conn {
     }
 
     /// Above high water the producer is told to stop.
+    #[inline]
     pub(super) fn hold_back(&self) {
         if self.has(flag::FULL) && !self.has(flag::HELD) {
-            let producer = self.if_rare(|rare| rare.producer.clone());
-            if let Some(producer) = producer.flatten() {
-                self.set(flag::HELD);
-                producer.pause_producing();
-            }
+            self.hold_producer();
+        }
+    }
+
+    fn hold_producer(&self) {
+        let producer = self.if_rare(|rare| rare.producer.clone());
+        if let Some(producer) = producer.flatten() {
+            self.set(flag::HELD);
+            producer.pause_producing();
         }
     }
 
     /// At low water it is told to go on, and whoever awaits a write is woken.
+    #[inline]
     pub(super) fn relieve(&self) {
-        if !self.has(flag::FULL) {
-            return;
+        if self.has(flag::FULL) {
+            self.resume_producer();
         }
+    }
+
+    fn resume_producer(&self) {
         self.clear(flag::FULL);
         self.wake_waiting();
         let over = self.has(flag::CLOSING | flag::SHUT | flag::ABORTING | flag::CLOSED);
