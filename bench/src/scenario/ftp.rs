@@ -6,7 +6,7 @@
 //! is nothing but memory. vsftpd is as it comes: each of its sessions has two processes and a network of its own.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,11 +123,14 @@ impl Contestant {
     fn slice(&mut self, scratch: &Scratch) -> io::Result<()> {
         let mut session = Session::connect(self.ftpd.address, self.ftpd.user)?;
         let id = self.id();
+        let mut file = File::open(scratch.path("large"))?;
+        // What nobody has read for some seconds is slower to give: that must be nobody's turn.
+        io::copy(&mut file, &mut io::sink())?;
+        file.rewind()?;
         // The account is read while the session stands: the processes that served it still live, and are counted exactly.
         let before = tree::cpu_us(id)?;
         let (count, took) = session.fetch("large")?;
         self.download.add(count, took, tree::cpu_us(id)? - before)?;
-        let mut file = File::open(scratch.path("large"))?;
         warm(&self.ftpd.scratch.path("root/incoming/warm"))?;
         let before = tree::cpu_us(id)?;
         let (count, took) = session.send("incoming/large", &mut file)?;
