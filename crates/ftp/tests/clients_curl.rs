@@ -1,43 +1,33 @@
 //! curl against the library on real sockets: a file as large as the system's buffers are not, both ways, actively and passively.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
 
+use common::Served;
 use ropewalk_ftp::{Anonymous, FtpOptions, FtpServer, FtpStatistics, LocalStorage, Permissions, User};
-use ropewalk_net::{Address, listen};
-use ropewalk_reactor::{Reactor, Remote};
 
-/// A server of a folder on a thread of its own.
-struct Served {
+/// A server of a folder.
+struct Shop {
     folder: PathBuf,
     port: u16,
-    remote: Remote,
-    thread: Option<JoinHandle<FtpStatistics>>,
+    served: Option<Served>,
 }
 
-impl Served {
-    fn new(name: &str, endpoint: &'static str) -> Served {
+impl Shop {
+    fn new(name: &str, endpoint: &'static str) -> Shop {
         let folder = std::env::temp_dir().join(format!("ropewalk-ftp-curl-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let (told, tell) = channel();
         let root = folder.clone();
-        let thread = std::thread::spawn(move || {
-            let reactor = Reactor::new().unwrap();
+        let served = Served::new(endpoint, || {
             let storage = Arc::new(LocalStorage::new(root).unwrap());
             let user = User::new("anybody", storage, Permissions::ALL);
-            let server = FtpServer::new(Anonymous::with_user(user), FtpOptions::default());
-            let port = listen(&reactor, &endpoint.parse().unwrap(), server.clone()).unwrap();
-            let Address::Inet(address) = *port.address() else { unreachable!() };
-            told.send((address.port(), reactor.remote())).unwrap();
-            reactor.run().unwrap();
-            server.statistics()
+            FtpServer::new(Anonymous::with_user(user), FtpOptions::default())
         });
-        let (port, remote) = tell.recv().unwrap();
-        Served { folder, port, remote, thread: Some(thread) }
+        Shop { folder, port: served.address.port(), served: Some(served) }
     }
 
     fn file(&self, name: &str) -> String {
@@ -45,12 +35,11 @@ impl Served {
     }
 
     fn end(mut self) -> FtpStatistics {
-        self.remote.call_from_thread(Reactor::stop).unwrap();
-        self.thread.take().unwrap().join().unwrap()
+        self.served.take().unwrap().end()
     }
 }
 
-impl Drop for Served {
+impl Drop for Shop {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -70,10 +59,10 @@ fn curl(program: &Path, arguments: &[&str]) -> Vec<u8> {
 #[test]
 fn both_ways_passively_and_actively() {
     let Some(program) = ropewalk_testkit::require("curl") else { return };
-    let served = Served::new("four", "tcp:0:interface=127.0.0.1");
+    let shop = Shop::new("four", "tcp:0:interface=127.0.0.1");
     let content: Vec<u8> = (0..20_000_000u64).map(|index| (index * 7919 % 251) as u8).collect();
-    std::fs::write(served.file("big"), &content).unwrap();
-    let at = |path: &str| format!("ftp://127.0.0.1:{}/{path}", served.port);
+    std::fs::write(shop.file("big"), &content).unwrap();
+    let at = |path: &str| format!("ftp://127.0.0.1:{}/{path}", shop.port);
     for way in [
         &["--ftp-pasv"][..],
         &["--disable-epsv"],
@@ -81,17 +70,17 @@ fn both_ways_passively_and_actively() {
         &["--disable-eprt", "--ftp-port", "-"],
     ] {
         assert!(curl(&program, &[way, &[&at("big")]].concat()) == content, "{way:?}");
-        curl(&program, &[way, &["--upload-file", &served.file("big"), &at("up")]].concat());
-        assert!(std::fs::read(served.file("up")).unwrap() == content, "{way:?}");
+        curl(&program, &[way, &["--upload-file", &shop.file("big"), &at("up")]].concat());
+        assert!(std::fs::read(shop.file("up")).unwrap() == content, "{way:?}");
         // What is there already is gone on with.
-        std::fs::write(served.file("up"), &content[..1000]).unwrap();
+        std::fs::write(shop.file("up"), &content[..1000]).unwrap();
         curl(
             &program,
-            &[way, &["--continue-at", "-", "--upload-file", &served.file("big"), &at("up")]].concat(),
+            &[way, &["--continue-at", "-", "--upload-file", &shop.file("big"), &at("up")]].concat(),
         );
-        assert!(std::fs::read(served.file("up")).unwrap() == content, "{way:?}");
+        assert!(std::fs::read(shop.file("up")).unwrap() == content, "{way:?}");
     }
-    let statistics = served.end();
+    let statistics = shop.end();
     assert_eq!((statistics.downloads, statistics.uploads, statistics.broken), (4, 8, 0));
     assert_eq!(statistics.bytes_sent, 80_000_000);
 }
@@ -103,10 +92,10 @@ fn over_ipv6() {
         // A machine without IPv6 has nothing to try.
         return;
     }
-    let served = Served::new("six", "tcp6:0:interface=\\:\\:1");
-    std::fs::write(served.file("hello"), "hello").unwrap();
-    let at = format!("ftp://[::1]:{}/hello", served.port);
+    let shop = Shop::new("six", "tcp6:0:interface=\\:\\:1");
+    std::fs::write(shop.file("hello"), "hello").unwrap();
+    let at = format!("ftp://[::1]:{}/hello", shop.port);
     assert_eq!(curl(&program, &[&at]), b"hello");
     assert_eq!(curl(&program, &["--ftp-port", "::1", &at]), b"hello");
-    served.end();
+    shop.end();
 }

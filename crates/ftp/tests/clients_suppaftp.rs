@@ -4,17 +4,12 @@
 mod common;
 
 use std::io::{Cursor, Read};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::Users;
+use common::{Served, Users};
 use ropewalk_ftp::{FtpOptions, FtpServer, MemoryStorage};
 use ropewalk_net::tls::{Identity, TlsServer, TlsServerOptions};
-use ropewalk_net::{Address, listen};
-use ropewalk_reactor::{Reactor, Remote};
 use rustls::{ClientConfig, RootCertStore};
 use suppaftp::list::{File, ListParser};
 use suppaftp::types::FileType;
@@ -27,12 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// More than the buffers of both ends hold.
 const LARGE_BYTES: usize = 24 << 20;
 
-/// A server on a thread of its own, and what a client needs to trust it.
+/// A server, and what a client needs to trust it.
 struct Ground {
-    address: SocketAddr,
+    served: Served,
     trust: Arc<ClientConfig>,
-    remote: Remote,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Ground {
@@ -42,39 +35,22 @@ impl Ground {
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
         let trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let (tell, told) = channel();
-        let thread = thread::spawn(move || {
-            let reactor = Reactor::new().unwrap();
-            let storage = MemoryStorage::new(64 << 20);
+        let served = Served::new("tcp:0:interface=127.0.0.1", || {
             let tls = TlsServer::new(TlsServerOptions::new(identity)).unwrap();
             let options = FtpOptions { tls: Some(tls), ..FtpOptions::default() };
-            let server = FtpServer::new(Users(Arc::new(storage)), options);
-            let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse().unwrap(), server).unwrap();
-            let Address::Inet(address) = *port.address() else { unreachable!("it was asked for TCP") };
-            tell.send((address, reactor.remote())).unwrap();
-            reactor.run().unwrap();
+            FtpServer::new(Users(Arc::new(MemoryStorage::new(64 << 20))), options)
         });
-        let (address, remote) = told.recv_timeout(PATIENCE).expect("it listens");
-        Ground { address, trust: Arc::new(trust), remote, thread: Some(thread) }
+        Ground { served, trust: Arc::new(trust) }
     }
 
     fn plain(&self) -> FtpStream {
-        FtpStream::connect_timeout(self.address, PATIENCE).unwrap()
+        FtpStream::connect_timeout(self.served.address, PATIENCE).unwrap()
     }
 
     /// AUTH TLS, and PROT P for the data.
     fn private(&self) -> RustlsFtpStream {
-        let client = RustlsFtpStream::connect_timeout(self.address, PATIENCE).unwrap();
+        let client = RustlsFtpStream::connect_timeout(self.served.address, PATIENCE).unwrap();
         client.into_secure(RustlsConnector::from(Arc::clone(&self.trust)), "localhost").unwrap()
-    }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        // It fails when the loop has ended by itself.
-        let _ = self.remote.call_from_thread(Reactor::stop);
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
     }
 }
 

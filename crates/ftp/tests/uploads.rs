@@ -5,58 +5,28 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::Users;
+use common::{Served, Users};
 use ropewalk_ftp::{FtpOptions, FtpServer, LocalStorage, MemoryStorage, Storage};
-use ropewalk_net::{Address, listen};
-use ropewalk_reactor::{Reactor, Remote};
 
 /// No wait is longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// More than the buffers of both ends hold.
 const LARGE_BYTES: usize = 24 << 20;
 
-struct Ground {
-    address: SocketAddr,
-    remote: Remote,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ground {
-    fn new(storage: impl Storage) -> Ground {
-        let (tell, told) = channel();
-        let thread = thread::spawn(move || {
-            let reactor = Reactor::new().unwrap();
-            let server = FtpServer::new(Users(Arc::new(storage)), FtpOptions::default());
-            let port = listen(&reactor, &"tcp:0:interface=127.0.0.1".parse().unwrap(), server).unwrap();
-            let Address::Inet(address) = *port.address() else { unreachable!("it was asked for TCP") };
-            tell.send((address, reactor.remote())).unwrap();
-            reactor.run().unwrap();
-        });
-        let (address, remote) = told.recv_timeout(PATIENCE).expect("it listens");
-        Ground { address, remote, thread: Some(thread) }
-    }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        // It fails when the loop has ended by itself.
-        let _ = self.remote.call_from_thread(Reactor::stop);
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
-    }
+fn served(storage: impl Storage) -> Served {
+    let make = || FtpServer::new(Users(Arc::new(storage)), FtpOptions::default());
+    Served::new("tcp:0:interface=127.0.0.1", make)
 }
 
 struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn new(ground: &Ground) -> Client {
+    fn new(ground: &Served) -> Client {
         let control = TcpStream::connect(ground.address).unwrap();
         control.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client(BufReader::new(control));
@@ -122,7 +92,7 @@ const MANNERS: [&[usize]; 4] =
 #[test]
 fn what_is_kept_is_what_was_sent() {
     let folder = folder("uploads");
-    let ground = Ground::new(LocalStorage::new(&folder).unwrap());
+    let ground = served(LocalStorage::new(&folder).unwrap());
     let mut client = Client::new(&ground);
     let content = noise(LARGE_BYTES);
     for sizes in MANNERS {
@@ -147,7 +117,7 @@ fn what_is_kept_is_what_was_sent() {
 
 #[test]
 fn a_storage_that_knows_nothing_of_pipes_gets_the_same_bytes() {
-    let ground = Ground::new(MemoryStorage::new(64 << 20));
+    let ground = served(MemoryStorage::new(64 << 20));
     let mut client = Client::new(&ground);
     let content = noise(LARGE_BYTES);
     for sizes in MANNERS {
@@ -163,7 +133,7 @@ fn a_storage_that_knows_nothing_of_pipes_gets_the_same_bytes() {
 #[test]
 fn who_breaks_off_leaves_nothing() {
     let folder = folder("broken-off");
-    let ground = Ground::new(LocalStorage::new(&folder).unwrap());
+    let ground = served(LocalStorage::new(&folder).unwrap());
     let mut client = Client::new(&ground);
     for size in [1, 300_000, LARGE_BYTES] {
         let mut data = client.data();

@@ -1,17 +1,21 @@
-//! A server under a simulation, and a client in the test's hand: lines out, replies in, data connections both ways. No test of its own.
+//! A server under a simulation, and a client in the test's hand: lines out, replies in, data connections both ways; and a server on real
+//! sockets for clients of others. No test of its own.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it, as a module of its own")]
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ropewalk_ftp::{
-    Accounts, Anonymous, Attempt, FtpOptions, FtpServer, MemoryStorage, Permissions, Storage, User,
+    Accounts, Anonymous, Attempt, FtpOptions, FtpServer, FtpStatistics, MemoryStorage, Permissions, Storage,
+    User,
 };
 use ropewalk_net::{Address, listen};
-use ropewalk_reactor::{Peer, Simulation};
+use ropewalk_reactor::{Peer, Reactor, Remote, Simulation};
 
 /// Seeds that every check of transfers is run with.
 pub const SEEDS: u64 = 100;
@@ -42,6 +46,47 @@ impl Accounts for Users {
     }
     fn is_open(&self, user: &str) -> bool {
         user == "anonymous"
+    }
+}
+
+/// A server on real sockets, on a thread of its own, which ends with this.
+pub struct Served {
+    pub address: SocketAddr,
+    remote: Remote,
+    thread: Option<JoinHandle<FtpStatistics>>,
+}
+
+impl Served {
+    /// What `make` makes on that thread, at this endpoint.
+    pub fn new(endpoint: &'static str, make: impl FnOnce() -> FtpServer + Send + 'static) -> Served {
+        let (tell, told) = channel();
+        let thread = thread::spawn(move || {
+            let reactor = Reactor::new().unwrap();
+            let server = make();
+            let port = listen(&reactor, &endpoint.parse().unwrap(), server.clone()).unwrap();
+            let Address::Inet(address) = *port.address() else { unreachable!("it was asked for TCP") };
+            tell.send((address, reactor.remote())).unwrap();
+            reactor.run().unwrap();
+            server.statistics()
+        });
+        let (address, remote) = told.recv_timeout(Duration::from_secs(20)).expect("it listens");
+        Served { address, remote, thread: Some(thread) }
+    }
+
+    /// Ends it; what it counted.
+    pub fn end(mut self) -> FtpStatistics {
+        self.remote.call_from_thread(Reactor::stop).unwrap();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        // It fails when the loop has ended by itself.
+        let _ = self.remote.call_from_thread(Reactor::stop);
+        let ended = thread.join();
+        assert!(thread::panicking() || ended.is_ok());
     }
 }
 
