@@ -128,14 +128,14 @@ impl Write for &Pipe {
     }
 }
 
-/// A connection's way into a file. Made by [`Transport::intake`], filled by [`Transport::fill`], emptied by [`Intake::run`].
+/// A connection's way into a file. Made by [`Transport::intake`], filled on the loop, emptied on a thread.
 #[derive(Debug)]
 pub struct Intake {
     socket: OwnedFd,
     pipe: Pipe,
 }
 
-/// What a thread has taken of a connection by itself, to be told to [`Transport::settle`].
+/// What a thread has taken of a connection by itself, to be told to its transport by [`Stretch::settle`].
 #[derive(Debug)]
 #[must_use = "the transport must be told"]
 pub struct Stretch {
@@ -144,6 +144,15 @@ pub struct Stretch {
 }
 
 impl Intake {
+    /// Moves what has come over the connection that it was made for into its pipe, which must be empty, and answers how many bytes that
+    /// were. 0 is the peer's end.
+    ///
+    /// # Errors
+    /// As [`Transport::read`]; `Unsupported` where a layer has come meanwhile.
+    pub fn fill(&self, transport: &Transport) -> io::Result<usize> {
+        transport.0.fill(&self.pipe)
+    }
+
     /// Has `write` write what is in the pipe, `count` bytes, and, while the sender is fast, what comes behind it: at most 8 MiB. `write`
     /// has to take all of the pipe's bytes each time ([`Pipe::move_to`] does). Beside what `write` waits for, it waits 0.1 ms for a fast
     /// sender who has paused.
@@ -189,6 +198,13 @@ impl Intake {
     }
 }
 
+impl Stretch {
+    /// Has the transport take note of it. If the thread has found the connection broken, it is aborted.
+    pub fn settle(self, transport: &Transport) {
+        transport.0.settle_intake(self.bytes, self.broken);
+    }
+}
+
 fn is_patience(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -203,19 +219,6 @@ impl Transport {
     pub fn intake(&self) -> io::Result<Intake> {
         let socket = self.0.descriptor()?;
         Ok(Intake { socket, pipe: Pipe::new()? })
-    }
-
-    /// Moves what has come into the intake's pipe, which must be empty, and answers how many bytes that were. 0 is the peer's end.
-    ///
-    /// # Errors
-    /// As [`Transport::read`]; `Unsupported` where a layer has come meanwhile.
-    pub fn fill(&self, intake: &Intake) -> io::Result<usize> {
-        self.0.fill(&intake.pipe)
-    }
-
-    /// Takes note of what a thread has read. If it has found the connection broken, it is aborted.
-    pub fn settle(&self, stretch: Stretch) {
-        self.0.settle_intake(stretch.bytes, stretch.broken);
     }
 }
 

@@ -155,7 +155,7 @@ impl Protocol for Takes {
         let intake = self.intake.borrow();
         let intake = intake.as_ref().unwrap();
         loop {
-            match transport.fill(intake) {
+            match intake.fill(transport) {
                 Ok(0) => {
                     *self.end.borrow_mut() = "its end".to_owned();
                     return transport.lose_connection();
@@ -167,7 +167,7 @@ impl Protocol for Takes {
                         self.taken.borrow_mut().extend(bytes);
                         Ok(())
                     });
-                    transport.settle(stretch.unwrap());
+                    stretch.unwrap().settle(transport);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => return transport.abort(Lost::Broken(Arc::new(error))),

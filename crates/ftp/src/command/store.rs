@@ -79,7 +79,7 @@ async fn receive(core: &Core, data: &Data, upload: &Shelf<Box<dyn Upload>>) -> R
                     intake.run(count, |pipe, count| upload.write_piped(pipe, count))
                 };
                 let taken = upload.with(job).await.map_err(|error| refusal(&error))?;
-                data.transport().settle(taken);
+                taken.settle(data.transport());
             }
             (Chunk::Bytes(bytes, count), None) => incoming.give_back(write(upload, bytes, count).await?),
             (Chunk::Bytes(bytes, count), Some(decoder)) => {

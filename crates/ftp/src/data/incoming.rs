@@ -83,7 +83,7 @@ impl<'a> Incoming<'a> {
             }
             Pace::Piped(intake) => {
                 let intake = Arc::clone(intake);
-                let filled = data.read(|transport| transport.fill(&intake))?;
+                let filled = data.read(|transport| intake.fill(transport))?;
                 if !matches!(filled, Ok(count) if count >= PIPED_BYTES_MIN) {
                     // Many small pieces fill a pipe, too: then memory holds more of them.
                     self.pace = Pace::Calm;

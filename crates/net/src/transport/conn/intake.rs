@@ -1,5 +1,5 @@
 //! A connection whose bytes go into a pipe, from where a thread takes them, and for a stretch takes what comes behind them by itself.
-//! During that stretch the loop does not watch the socket: it would wake for what the thread sees anyway. `Intake` calls it.
+//! During that stretch the loop does not watch the socket: it would wake for what the thread sees anyway. `pipe` calls it.
 
 use std::io;
 use std::os::fd::OwnedFd;
