@@ -97,15 +97,23 @@ impl Outbox {
         if self.first.capacity() > KEEP_BYTES_MAX || self.rest.capacity() > KEEP_PIECES_MAX {
             return;
         }
-        self.first.clear();
-        self.rest.clear();
-        (self.sent, self.len) = (0, 0);
+        self.forget();
         pool::POOL.with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < POOL_MAX {
                 pool.push(self);
             }
         });
+    }
+
+    /// Drops all that it holds.
+    #[inline]
+    fn forget(&mut self) {
+        self.first.clear();
+        if !self.rest.is_empty() {
+            self.rest.clear();
+        }
+        (self.sent, self.len) = (0, 0);
     }
 
     /// All that waits, in one piece; `None` if a file is among it.
@@ -177,7 +185,30 @@ impl Outbox {
     }
 
     /// Sends what the socket takes.
+    #[inline]
     pub(super) fn send(&mut self, socket: &Socket) -> Sent {
+        if !self.rest.is_empty() {
+            return self.send_pieces(socket);
+        }
+        // One buffer, as nearly always.
+        match socket.write(&self.first[self.sent..]) {
+            Ok(count) if count as u64 == self.len => {
+                self.forget();
+                Sent::All(count as u64)
+            }
+            Ok(count) => {
+                self.advance(count);
+                Sent::Blocked(count as u64)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Sent::Blocked(0),
+                io::ErrorKind::Interrupted => self.send_pieces(socket),
+                _ => Sent::Failed(error),
+            },
+        }
+    }
+
+    fn send_pieces(&mut self, socket: &Socket) -> Sent {
         let (mut total, mut of_files) = (0, 0);
         while self.len > 0 {
             if self.front_file().is_some() {

@@ -96,15 +96,30 @@ impl Conn {
                         return;
                     }
                 }
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Some(Err(error)) => return self.abort(Lost::Broken(Arc::new(error))),
+                Some(Err(error)) => {
+                    if !self.read_again(error) {
+                        return;
+                    }
+                }
                 None => return,
             }
         }
         let again =
             if to_the_end { Readiness::READABLE.and(Readiness::READ_CLOSED) } else { Readiness::READABLE };
         self.origin.reactor.ready_again(self.key, again);
+    }
+
+    /// Reading has failed: whether to try again at once.
+    #[inline(never)]
+    fn read_again(&self, error: io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => false,
+            io::ErrorKind::Interrupted => true,
+            _ => {
+                self.abort(Lost::Broken(Arc::new(error)));
+                false
+            }
+        }
     }
 
     pub(super) fn hand_over(self: &Rc<Self>, data: &[u8]) {

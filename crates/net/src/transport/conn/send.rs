@@ -111,7 +111,17 @@ impl Conn {
                 self.sent.set(self.sent.get() + count);
                 output.give_back();
                 self.unblocked();
+                self.watch_stall();
             }
+            sent => self.keep_rest(output, sent),
+        }
+    }
+
+    /// Not all could be sent.
+    #[inline(never)]
+    fn keep_rest(self: &Rc<Self>, output: Box<Outbox>, sent: Option<Sent>) {
+        match sent {
+            Some(Sent::All(_)) => {}
             Some(Sent::Blocked(count)) => {
                 self.sent.set(self.sent.get() + count);
                 self.set(flag::BLOCKED);
@@ -135,6 +145,12 @@ impl Conn {
             Some(Sent::Unreadable(error)) => self.break_off(output, Lost::File(Arc::new(error))),
             None => output.discard(&Lost::Aborted),
         }
+        self.watch_stall();
+    }
+
+    /// A peer that takes nothing has its clock running.
+    #[inline]
+    fn watch_stall(&self) {
         if self.has(flag::BLOCKED) && self.if_rare(|rare| rare.stalls_at).flatten().is_none() {
             self.stall_begins();
         }
@@ -267,8 +283,16 @@ impl Conn {
     }
 }
 
-/// Sends, and lets a layer send what it made of it: one that had no room may have some then, and nobody else would tell.
 fn send_through(output: &mut Outbox, socket: &Socket) -> Sent {
+    match socket {
+        Socket::Layered(_) => send_through_layers(output, socket),
+        _ => output.send(socket),
+    }
+}
+
+/// Sends, and lets a layer send what it made of it: one that had no room may have some then, and nobody else would tell.
+#[inline(never)]
+fn send_through_layers(output: &mut Outbox, socket: &Socket) -> Sent {
     let (mut total, mut flushed) = (0, false);
     loop {
         let count = match output.send(socket) {
@@ -283,7 +307,7 @@ fn send_through(output: &mut Outbox, socket: &Socket) -> Sent {
             failed @ (Sent::Failed(_) | Sent::Unreadable(_)) => return failed,
         };
         total += count;
-        if !matches!(socket, Socket::Layered(_)) || flushed && count == 0 {
+        if flushed && count == 0 {
             return Sent::Blocked(total);
         }
         match socket.flush() {
