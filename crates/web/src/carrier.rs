@@ -13,9 +13,10 @@ use std::task::{Context, Poll};
 
 use ropewalk_net::{Lost, Transport};
 use ropewalk_reactor::{Failure, Key, Reactor};
-use ropewalk_wire::http1::{self, BadBody, BodyEncoder, Length};
+use ropewalk_wire::http1::{self, BadBody, BodyEncoder, Length, Version};
 
 use crate::exchange::Exchange;
+use crate::heads::encode_own_type;
 use crate::response::Response;
 
 /// Which exchange: of which connection, and its number there.
@@ -85,6 +86,7 @@ impl Carrier {
         outcome.map_err(bad_field)
     }
 
+    #[inline]
     fn encode_head<'a>(
         &self,
         out: &mut Vec<u8>,
@@ -92,15 +94,31 @@ impl Carrier {
         response: &'a Response,
         length: Length,
     ) -> Result<(), &'a str> {
-        let (status, reason) = (response.status, response.reason.as_deref());
-        exchange.site().encode_beginning(out, self.reactor(), status, reason);
+        if exchange.inbound_used.get() && exchange.inbound.borrow().continue_owed {
+            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
+            exchange.close.set(true);
+        }
+        let heads = &exchange.site().heads;
+        if let Some((content_type, length)) = plain(exchange, response, length) {
+            heads.encode_plain(out, self.reactor(), content_type, length);
+            return Ok(());
+        }
+        self.encode_fields(out, exchange, response, length)
+    }
+
+    /// The same for any answer.
+    #[inline(never)]
+    fn encode_fields<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        exchange: &Exchange,
+        response: &'a Response,
+        length: Length,
+    ) -> Result<(), &'a str> {
+        let heads = &exchange.site().heads;
+        heads.encode_beginning(out, self.reactor(), response.status, response.reason.as_deref());
         match &response.content_type {
-            // A text of the program itself: nothing of a client's can be in it.
-            Some(Cow::Borrowed(content_type)) => {
-                out.extend_from_slice(b"Content-Type: ");
-                out.extend_from_slice(content_type.as_bytes());
-                out.extend_from_slice(b"\r\n");
-            }
+            Some(Cow::Borrowed(content_type)) => encode_own_type(out, content_type),
             Some(Cow::Owned(content_type)) => {
                 http1::encode_content_type(out, content_type).map_err(|_| "Content-Type")?;
             }
@@ -119,10 +137,6 @@ impl Carrier {
             } else if framing || http1::encode_field(out, name, value.as_bytes()).is_err() {
                 return Err(name);
             }
-        }
-        if exchange.inbound_used.get() && exchange.inbound.borrow().continue_owed {
-            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
-            exchange.close.set(true);
         }
         if response.status != 101 {
             http1::encode_connection(out, exchange.head.version(), !exchange.closes());
@@ -190,6 +204,22 @@ impl Carrier {
     pub(crate) fn take_more(&self) {
         self.connection.resume_reading();
     }
+}
+
+/// The content type and the length of an answer whose head has nothing else.
+fn plain(exchange: &Exchange, response: &Response, length: Length) -> Option<(Option<&'static str>, u64)> {
+    let Length::Known(length) = length else { return None };
+    let content_type = match response.content_type {
+        Some(Cow::Borrowed(content_type)) => Some(content_type),
+        Some(Cow::Owned(_)) => return None,
+        None => None,
+    };
+    let usual = response.status == 200
+        && response.reason.is_none()
+        && response.fields.is_empty()
+        && exchange.head.version() == Version::Http11
+        && !exchange.closes();
+    usual.then_some((content_type, length))
 }
 
 #[cold]

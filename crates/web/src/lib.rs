@@ -41,6 +41,7 @@ mod exchange;
 pub mod extract;
 mod files;
 pub mod handlers;
+mod heads;
 mod inbound;
 mod incident;
 mod leaving;

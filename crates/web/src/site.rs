@@ -1,18 +1,18 @@
 //! `Site`: a handler with everything around it that does not change per request: limits, the Date line, proxies that are
 //! trusted, the access log. It is the factory that a listener is given, one per worker.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
 
 use ropewalk_net::{Address, Factory, Frozen, Protocol};
-use ropewalk_reactor::{Reactor, Time};
-use ropewalk_wire::http1::{self, Head};
+use ropewalk_reactor::Reactor;
+use ropewalk_wire::http1::Head;
 
 use crate::access::{AccessObserver, AccessRecord, Both};
 use crate::errors::ErrorPages;
 use crate::exchange::{Exchange, Stage};
+use crate::heads::Heads;
 use crate::limits::{Counters, Limits, SiteStatistics};
 use crate::middleware::{Layered, Middleware, Nothing};
 use crate::proxy::TrustedProxies;
@@ -45,25 +45,13 @@ pub(crate) struct SiteCore {
     pub(crate) counters: Counters,
     pub(crate) debug: bool,
     pub(crate) pages: Option<ErrorPages>,
-    server: Option<String>,
+    pub(crate) heads: Heads,
     proxies: TrustedProxies,
     observer: Option<Rc<dyn AccessObserver>>,
-    common: RefCell<CommonFields>,
     spares: RefCell<Vec<Rc<Exchange>>>,
     draining: Cell<bool>,
     /// Listeners that serve it now.
     listeners: Cell<u32>,
-}
-
-/// What answers begin with, made once a second.
-#[derive(Default)]
-struct CommonFields {
-    until: Time,
-    wall: Duration,
-    /// The status line of a 200, and behind it the lines that every answer has.
-    lines: Vec<u8>,
-    /// How long that status line is.
-    status_line: usize,
 }
 
 impl<H: Handler> From<H> for Site {
@@ -83,10 +71,9 @@ impl Site {
                 counters: Counters::default(),
                 debug: false,
                 pages: None,
-                server: Some("ropewalk".to_owned()),
+                heads: Heads::new(Some("ropewalk".to_owned())),
                 proxies: TrustedProxies::default(),
                 observer: None,
-                common: RefCell::default(),
                 spares: RefCell::default(),
                 draining: Cell::new(false),
                 listeners: Cell::new(0),
@@ -154,7 +141,7 @@ impl Site {
     #[must_use]
     pub fn server(self, name: Option<&str>) -> Site {
         let name = name.map(|name| name.chars().filter(|character| !character.is_control()).collect());
-        self.change(|core| core.server = name)
+        self.change(|core| core.heads = Heads::new(name))
     }
 
     /// The same, believing what these proxies say of their clients: `X-Forwarded-For`, `X-Real-IP`, `X-Forwarded-Proto` and
@@ -272,32 +259,6 @@ impl SiteCore {
         peer.is_some_and(|peer| self.proxies.contains(peer))
     }
 
-    /// Appends the status line, `Date` (RFC 9110 section 6.6.1) and `Server`.
-    pub(crate) fn encode_beginning(
-        &self,
-        out: &mut Vec<u8>,
-        reactor: &Reactor,
-        status: u16,
-        reason: Option<&str>,
-    ) {
-        let common = self.renewed(reactor);
-        if status == 200 && reason.is_none() {
-            // Nearly every answer begins with these very bytes.
-            return out.extend_from_slice(&common.lines);
-        }
-        http1::encode_status(out, status, reason);
-        out.extend_from_slice(&common.lines[common.status_line..]);
-    }
-
-    /// What is made once a second, made if it has to be.
-    fn renewed(&self, reactor: &Reactor) -> RefMut<'_, CommonFields> {
-        let mut common = self.common.borrow_mut();
-        if reactor.now() >= common.until {
-            common.renew(reactor, self.server.as_deref());
-        }
-        common
-    }
-
     /// Accounts a request that is over. A broken observer cannot hurt the request.
     pub(crate) fn account(&self, exchange: &Exchange) {
         self.counters.requests.set(self.counters.requests.get() + 1);
@@ -315,34 +276,13 @@ impl SiteCore {
                 exchange.status.get()
             },
             bytes: exchange.sent.get(),
-            wall_seconds: self.renewed(transport.reactor()).wall.as_secs(),
+            wall_seconds: self.heads.wall_seconds(transport.reactor()),
             took: transport.reactor().now() - exchange.started,
         };
         let observed =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer.request_finished(&record)));
         if observed.is_err() {
             tracing::error!("the access observer panicked");
-        }
-    }
-}
-
-impl CommonFields {
-    fn renew(&mut self, reactor: &Reactor, server: Option<&str>) {
-        let wall = reactor.wall_clock();
-        self.wall = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        // Good until the wall clock's next second.
-        self.until =
-            reactor.now() + Duration::from_nanos(1_000_000_000 - u64::from(self.wall.subsec_nanos()));
-        self.lines.clear();
-        http1::encode_status(&mut self.lines, 200, None);
-        self.status_line = self.lines.len();
-        self.lines.extend_from_slice(b"Date: ");
-        self.lines.extend_from_slice(httpdate::fmt_http_date(wall).as_bytes());
-        self.lines.extend_from_slice(b"\r\n");
-        if let Some(server) = server {
-            self.lines.extend_from_slice(b"Server: ");
-            self.lines.extend_from_slice(server.as_bytes());
-            self.lines.extend_from_slice(b"\r\n");
         }
     }
 }

@@ -125,6 +125,50 @@ fn every_answer_is_dated_by_the_virtual_clock() {
     assert!(peer.text().contains("\r\nDate: Thu, 01 Jan 2026 00:00:01 GMT\r\n"), "{}", peer.text());
 }
 
+/// The head that was sent last is remembered: it is sent again to nobody but whom it fits.
+#[test]
+fn no_answer_has_the_head_of_another_one() {
+    const TYPES: [Option<&str>; 3] = [None, Some("text/plain"), Some("text/html")];
+    let router = Router::new().get("/{kind}/{length}", |request: Request| {
+        let number = |name| request.param(name).unwrap().parse::<usize>().unwrap();
+        let (kind, length) = (number("kind"), number("length"));
+        let status = if kind / 6 == 0 { 200 } else { 404 };
+        let mut response = Response::new(vec![b'x'; length]).status(status);
+        if let Some(name) = TYPES[kind % 3] {
+            response = response.content_type(name);
+        }
+        if kind / 3 % 2 == 0 { response } else { response.header("X-Kind", "odd") }
+    });
+    let ground = Ground::of(router);
+    let random = |below: u64| (ground.simulation.network().random() % below) as usize;
+    let mut peer = ground.connect();
+    for _ in 0..2000 {
+        let (kind, length) = (random(12), [5, 5, 5, 10, 123][random(5)]);
+        let (method, version, closes) = (["GET", "HEAD"][random(2)], random(2), random(10) == 0);
+        let option = match (version, closes) {
+            (_, true) => "Connection: close\r\n",
+            (0, false) => "Connection: keep-alive\r\n",
+            _ => "",
+        };
+        peer.write(
+            format!("{method} /{kind}/{length} HTTP/1.{version}\r\nHost: h\r\n{option}\r\n").as_bytes(),
+        );
+        let status = if kind / 6 == 0 { "200 OK" } else { "404 Not Found" };
+        let typed = TYPES[kind % 3].map_or(String::new(), |name| format!("Content-Type: {name}\r\n"));
+        let odd = if kind / 3 % 2 == 0 { "" } else { "X-Kind: odd\r\n" };
+        let body = if method == "GET" { "x".repeat(length) } else { String::new() };
+        let expected =
+            format!("HTTP/1.1 {status}\r\n{typed}{odd}{option}Content-Length: {length}\r\n\r\n{body}");
+        assert_eq!(ground.take(&peer), expected);
+        if random(50) == 0 {
+            ground.advance(common::SECOND);
+        }
+        if closes {
+            peer = ground.connect();
+        }
+    }
+}
+
 #[test]
 fn streams_are_chunked_or_as_long_as_they_said() {
     let said = everyhow(site, get_twice("/stream"));
