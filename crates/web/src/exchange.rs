@@ -141,24 +141,27 @@ impl Exchange {
         self.head.clear();
         self.carrier = None;
         self.site = None;
+        if self.inbound_used.get() {
+            *self.inbound.get_mut() = Inbound::default();
+        }
+        self.waiters.get_mut().clear();
+        self.given.get_mut().take();
+        if self.unusual.get() {
+            self.rare.get_mut().take();
+        }
+        // Together, and nothing between them: few stores come of it.
         self.stage.set(Stage::Waiting);
         self.status.set(0);
         self.sent.set(0);
         self.close.set(false);
         self.patient.set(false);
         self.responders.set(0);
-        if self.inbound_used.replace(false) {
-            *self.inbound.get_mut() = Inbound::default();
-        }
-        self.waiters.get_mut().clear();
+        self.inbound_used.set(false);
         self.warned.set(false);
-        self.given.get_mut().take();
         self.endless.set(false);
         self.failed.set(false);
         self.leaving.set(None);
-        if self.unusual.replace(false) {
-            self.rare.get_mut().take();
-        }
+        self.unusual.set(false);
     }
 
     /// Whose exchange it is, told when its head is complete or refused.
@@ -186,8 +189,29 @@ impl Exchange {
     }
 
     /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
-    pub(crate) fn respond(&self, mut response: Response) -> Rest {
+    pub(crate) fn respond(&self, response: Response) -> Rest {
         debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
+        let whole = match &response.body {
+            Body::Static(bytes) => bytes,
+            Body::Bytes(bytes) => bytes.as_slice(),
+            _ => return self.respond_at_length(response),
+        };
+        // As nearly all are.
+        let plain = response.status == 200 && response.marks.is_empty() && !self.unusual.get();
+        if !plain || !http1::body_allowed(self.head.method(), 200) {
+            return self.respond_at_length(response);
+        }
+        if let Err(failure) = self.send_head(&response, Length::Known(whole.len() as u64), whole) {
+            return self.respond_at_length(unsendable(failure));
+        }
+        self.sent.set(whole.len() as u64);
+        self.finished();
+        Rest::Nothing
+    }
+
+    /// The same for any answer.
+    #[inline(never)]
+    fn respond_at_length(&self, mut response: Response) -> Rest {
         if let Some(begun) = self.begun_elsewhere() {
             return self.respond_on(&begun, response);
         }
@@ -198,8 +222,9 @@ impl Exchange {
         if !response.marks.is_empty() {
             self.heed(&mut response);
         }
-        let body_follows = http1::body_allowed(self.head.method(), response.status);
-        let length = self.length_of(&response);
+        let method = self.head.method();
+        let body_follows = http1::body_allowed(method, response.status);
+        let length = self.length_of(method, &response);
         let whole = match &response.body {
             Body::Static(bytes) if body_follows => bytes,
             Body::Bytes(bytes) if body_follows => bytes.as_slice(),
@@ -554,8 +579,8 @@ impl Exchange {
         self.carrier().send_head(self, response, length, whole)
     }
 
-    fn length_of(&self, response: &Response) -> Length {
-        if !http1::length_allowed(self.head.method(), response.status) {
+    fn length_of(&self, method: &str, response: &Response) -> Length {
+        if !http1::length_allowed(method, response.status) {
             return Length::None;
         }
         match response.body.len() {

@@ -495,6 +495,7 @@ impl Router {
     }
 
     /// Everything but literal paths.
+    #[inline(never)]
     fn search(&self, mut request: Request) -> Answer {
         if let Some(hosts) = &self.hosts {
             let router = hosts.find(&request);

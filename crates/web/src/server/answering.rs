@@ -263,17 +263,10 @@ impl HttpConnection {
 
     /// Lets go of the handler, because its client went away, or because it was answered already. What changes something is not
     /// left half done: unless the handler chose otherwise, it goes on as a task.
+    #[inline]
     pub(super) fn let_go(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
-        let Some(future) = self.flight.as_mut().and_then(|flight| flight.future.take()) else { return };
-        let completes = match exchange.leaving.get() {
-            Some(choice) => choice == IfClientLeaves::Complete,
-            None => !matches!(exchange.head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE"),
-        };
-        if completes {
-            let exchange = Rc::clone(exchange);
-            transport.reactor().spawn_named(transport.name(), complete(future, exchange));
-        } else {
-            discard(future);
+        if let Some(future) = self.flight.as_mut().and_then(|flight| flight.future.take()) {
+            let_go_of(future, transport, exchange);
         }
     }
 
@@ -307,6 +300,19 @@ impl HttpConnection {
             self.let_go(transport, &exchange);
         }
         self.close(transport, true);
+    }
+}
+
+fn let_go_of(future: Work, transport: &Transport, exchange: &Rc<Exchange>) {
+    let completes = match exchange.leaving.get() {
+        Some(choice) => choice == IfClientLeaves::Complete,
+        None => !matches!(exchange.head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE"),
+    };
+    if completes {
+        let exchange = Rc::clone(exchange);
+        transport.reactor().spawn_named(transport.name(), complete(future, exchange));
+    } else {
+        discard(future);
     }
 }
 
