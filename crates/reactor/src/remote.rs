@@ -94,18 +94,21 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Wakes a source: at once among the ready work when its loop runs on this thread, else by mail.
-    pub(crate) fn wake(&self, handle: Arc<WakeHandle>) {
+    /// Its loop, if that runs on this thread: what is woken then is ready work at once, and needs no mail.
+    #[inline]
+    pub(crate) fn loop_here(&self) -> Option<Rc<Core>> {
         // A thread that ends may wake from its own destructors, when the list is gone: it turns no loop then.
         let here = TURNING.try_with(|turning| {
             let turning = turning.borrow();
             turning.iter().rev().find(|(id, _)| *id == self.id).and_then(|(_, core)| core.upgrade())
         });
-        match here.ok().flatten() {
-            Some(core) => core.ready.borrow_mut().push_back(Ready::Wake(handle)),
-            // A loop that has ended wakes nobody.
-            None => drop(self.post(Mail::Wake(handle))),
-        }
+        here.ok().flatten()
+    }
+
+    /// Wakes a source by mail.
+    pub(crate) fn wake(&self, handle: Arc<WakeHandle>) {
+        // A loop that has ended wakes nobody.
+        let _ = self.post(Mail::Wake(handle));
     }
 
     /// No more mail from now on; what was not read is dropped, which tells its senders.

@@ -12,7 +12,7 @@ use crate::deferred::Deferred;
 use crate::failure::{Failure, Outcome};
 use crate::mark::Mark;
 use crate::name::Name;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, Ready};
 use crate::remote::Mailbox;
 use crate::source::{Key, Source};
 
@@ -38,9 +38,15 @@ impl WakeHandle {
 
 impl Wake for WakeHandle {
     fn wake(self: Arc<Self>) {
-        if self.queued.set() {
-            let mailbox = Arc::clone(&self.mailbox);
-            mailbox.wake(self);
+        if !self.queued.set() {
+            return;
+        }
+        match self.mailbox.loop_here() {
+            Some(core) => core.ready.borrow_mut().push_back(Ready::Wake(self)),
+            None => {
+                let mailbox = Arc::clone(&self.mailbox);
+                mailbox.wake(self);
+            }
         }
     }
 
