@@ -442,6 +442,13 @@ impl Conn {
         reactor.flushes_waiting() < output::POOL_MAX || reactor.has_ready_work()
     }
 
+    /// Whether there is nothing to send, to close or to tell.
+    fn is_settled(&self) -> bool {
+        const TO_DO: u32 =
+            flag::ABORTING | flag::CLOSING | flag::SHUT | flag::LINGER | flag::LAYERED | flag::FULL;
+        !self.has(TO_DO) && self.direct.get() == 0 && !self.has_output()
+    }
+
     /// The end of an event: what it left behind is sent with the turn's other output, or now.
     fn after_event(self: &Rc<Self>) {
         if self.has(flag::CLOSED) {
@@ -454,7 +461,7 @@ impl Conn {
         let only_output = !self.has(flag::ABORTING | flag::CLOSING | flag::SHUT);
         if only_output && self.has_output() && self.may_wait() {
             self.settle_later();
-        } else {
+        } else if !self.is_settled() {
             self.settle();
         }
         // A protocol that paused and resumed within its own callback still has bytes to see.
@@ -478,6 +485,14 @@ impl Source for Conn {
     fn ready(self: Rc<Self>, readiness: Readiness) {
         if !self.has(UNUSUAL) && readiness.is_readable() && !readiness.has(ENDS) {
             self.receive_some(false);
+            return self.after_event();
+        }
+        if self.flags.get() & (UNUSUAL & !flag::UNSEEN) == flag::MANUAL
+            && readiness.is_readable()
+            && !readiness.has(ENDS)
+        {
+            self.set(flag::UNSEEN);
+            self.call(|protocol, transport| protocol.woken(transport));
             return self.after_event();
         }
         if self.has(flag::CLOSED | flag::FROZEN) {
