@@ -310,6 +310,107 @@ fn a_task_that_panics_resets_and_the_reactors_end_drops_the_others() {
     assert!(place.borrow().is_none());
 }
 
+/// The task of a connection is polled where the connection is called, as long as there is one; it is nobody's business but its own how
+/// long it goes on then.
+#[test]
+fn a_task_goes_on_without_its_connection() {
+    const LATER: Duration = Duration::from_secs(5);
+    // 1. The client is gone: what waits for something else goes on waiting for it.
+    let simulation = Simulation::new(1);
+    let reactor = simulation.reactor().clone();
+    let (peer, place) = serve(&simulation, move |mut stream: Stream| {
+        let reactor = reactor.clone();
+        async move {
+            let first = stream.read_some().await;
+            reactor.sleep(LATER).await;
+            (first, stream.read_some().await.map_err(|error| error.to_string()))
+        }
+    });
+    peer.write(b"bye");
+    simulation.advance(MOMENT);
+    peer.reset();
+    simulation.advance(MOMENT);
+    assert!(place.borrow().is_none());
+    simulation.advance(LATER);
+    let (first, second) = place.take().expect("it has ended");
+    assert_eq!(first.unwrap(), b"bye");
+    assert!(second.is_err(), "{second:?}");
+
+    // 2. It has handed its connection on, at once, at its beginning, or in its middle.
+    for when in 0..3 {
+        let simulation = Simulation::new(1);
+        let reactor = simulation.reactor().clone();
+        let next = Probe::new();
+        let seen = Rc::clone(&next.seen);
+        let next = Rc::new(Cell::new(Some(next)));
+        let (peer, place) = serve(&simulation, move |stream: Stream| {
+            let (reactor, next) = (reactor.clone(), Rc::clone(&next));
+            let mut stream = Some(stream);
+            let hand_on = move |stream: &mut Option<Stream>| {
+                stream.take().expect("once").switch(Box::new(next.take().expect("once")));
+            };
+            if when == 0 {
+                hand_on(&mut stream);
+            }
+            async move {
+                if when == 1 {
+                    hand_on(&mut stream);
+                }
+                if when == 2 {
+                    let first = stream.as_mut().expect("it is there").read_bytes(2).await;
+                    assert_eq!(first.unwrap(), b"ab");
+                    hand_on(&mut stream);
+                }
+                reactor.sleep(LATER).await;
+                "done"
+            }
+        });
+        peer.write(b"abcd");
+        simulation.advance(MOMENT);
+        assert_eq!(*seen.data.borrow(), [b"abcd".as_slice(), b"abcd", b"cd"][when], "handed on at {when}");
+        assert!(place.borrow().is_none());
+        simulation.advance(LATER);
+        assert_eq!(place.take(), Some("done"), "handed on at {when}");
+    }
+}
+
+/// It is polled when its connection is told something or when it is woken, whoever wakes it: also from within, and from another task.
+#[test]
+fn a_task_is_woken_by_whatever_it_waits_for() {
+    let simulation = Simulation::new(1);
+    let reactor = simulation.reactor().clone();
+    let (peer, place) = serve(&simulation, move |mut stream: Stream| {
+        let reactor = reactor.clone();
+        async move {
+            let mut said = Vec::new();
+            // It has woken itself before it waits.
+            let mut polls = 0;
+            std::future::poll_fn(|context| {
+                polls += 1;
+                context.waker().wake_by_ref();
+                if polls == 3 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+            reactor.sleep(MOMENT).await;
+            said.extend(stream.read_bytes(1).await.unwrap());
+            // The stream goes to another task and comes back.
+            let other = reactor.spawn(async move { (stream.read_bytes(1).await.unwrap(), stream) });
+            let (second, back) = other.await.unwrap();
+            said.extend(second);
+            stream = back;
+            said.extend(stream.read_bytes(1).await.unwrap());
+            said
+        }
+    });
+    for byte in [b"a", b"b", b"c"] {
+        simulation.advance(2 * MOMENT);
+        assert!(place.borrow().is_none());
+        peer.write(byte);
+        simulation.advance(MOMENT);
+    }
+    assert_eq!(place.take().as_deref(), Some(b"abc".as_slice()));
+}
+
 #[test]
 fn a_read_that_is_dropped_loses_nothing() {
     let simulation = Simulation::new(1);

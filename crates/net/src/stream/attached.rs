@@ -1,11 +1,18 @@
 //! What the transport calls while a stream has it: it wakes the reader, keeps the reason of the end, and watches for the end
 //! while nobody reads. The reading itself is in `read`.
+//!
+//! The task of a connection that was made for one lives here, and is polled where the connection is called: an event needs no
+//! waker and no second turn in the ready work to reach it. It outlives the connection as a task like any other.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
+
+use ropewalk_reactor::Failure;
 
 use super::buffer::Buffer;
 use super::{Stream, StreamError};
@@ -20,7 +27,14 @@ pub(super) struct Shared {
     pub(super) buffer: RefCell<Buffer>,
     /// Reads since the reader last waited; see `read`.
     pub(super) reads: Cell<u32>,
+    /// Somebody waits for something to read.
+    reading: Cell<bool>,
+    /// Who, if it is not the connection's own task.
     reader: RefCell<Option<Waker>>,
+    /// The connection's own task, until it has ended. It has this through its stream: whoever leaves the connection takes it out.
+    work: Cell<Option<Work>>,
+    /// What wakes that task, once it was polled.
+    own: OnceCell<Waker>,
     lost: RefCell<Option<Lost>>,
     on_close: RefCell<Option<OnClose>>,
 }
@@ -38,18 +52,38 @@ impl Shared {
             transport: transport.clone(),
             buffer: RefCell::default(),
             reads: Cell::new(0),
+            reading: Cell::new(false),
             reader: RefCell::new(None),
+            work: Cell::new(None),
+            own: OnceCell::new(),
             lost: RefCell::new(None),
             on_close: RefCell::new(None),
         }
     }
 
-    pub(super) fn lost(&self) -> Option<Lost> {
-        self.lost.borrow().clone()
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
     }
 
-    pub(super) fn set_reader(&self, waker: Option<&Waker>) {
-        *self.reader.borrow_mut() = waker.cloned();
+    #[inline]
+    pub(super) fn lost(&self) -> Option<Lost> {
+        if self.is_lost() { self.lost.borrow().clone() } else { None }
+    }
+
+    #[inline]
+    pub(super) fn set_reader(&self, waker: &Waker) {
+        self.reading.set(true);
+        if !self.own.get().is_some_and(|own| own.will_wake(waker)) {
+            *self.reader.borrow_mut() = Some(waker.clone());
+        }
+    }
+
+    #[inline]
+    pub(super) fn remove_reader(&self) {
+        if self.reading.replace(false) {
+            self.reader.borrow_mut().take();
+        }
     }
 
     pub(super) fn set_on_close(&self, callback: OnClose) {
@@ -129,9 +163,51 @@ impl Shared {
         }
     }
 
+    /// Whether there was one. The connection's own task is polled by who calls this.
     fn wake_reader(&self) -> bool {
-        let reader = self.reader.borrow_mut().take();
-        reader.map(Waker::wake).is_some()
+        let read = self.reading.replace(false);
+        if read {
+            let reader = self.reader.borrow_mut().take();
+            reader.into_iter().for_each(Waker::wake);
+        }
+        read
+    }
+}
+
+/// The task of a connection.
+pub(super) type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+impl Shared {
+    /// Gives the connection its task, which is polled when its stand-in is told of the connection.
+    pub(super) fn give_work(&self, work: Work) {
+        self.work.set(Some(work));
+        if self.is_lost() {
+            // It was handed on already.
+            self.work_on();
+        }
+    }
+
+    /// Polls the task. One that panics has lost its connection: its stream, dropped by the panic, sees to that.
+    #[inline]
+    fn work(&self) {
+        let Some(mut work) = self.work.take() else { return };
+        let transport = &self.transport;
+        let waker = self.own.get_or_init(|| transport.waker());
+        let poll = AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        match catch_unwind(poll) {
+            Ok(true) => self.work.set(Some(work)),
+            Ok(false) => {}
+            Err(payload) => {
+                tracing::error!(task = %transport.name(), "{}", Failure::from_panic(payload));
+            }
+        }
+    }
+
+    /// Without its connection the task is one like any other.
+    fn work_on(&self) {
+        if let Some(work) = self.work.take() {
+            self.transport.reactor().spawn_named(self.transport.name(), work);
+        }
     }
 }
 
@@ -139,24 +215,37 @@ impl Shared {
 pub(super) struct Attached(pub(super) Rc<Shared>);
 
 impl Protocol for Attached {
+    fn connection_made(&mut self, _transport: &Transport) {
+        self.0.work();
+    }
+
     fn data_received(&mut self, _transport: &Transport, data: &[u8]) {
         // The loop does not read for a stream; if it ever did, nothing would be lost.
         self.0.buffer.borrow_mut().append(data);
         self.0.wake_reader();
+        self.0.work();
     }
 
     fn read_ended(&mut self, _transport: &Transport) {
         self.0.wake_reader();
+        self.0.work();
     }
 
     fn connection_lost(&mut self, _transport: &Transport, lost: &Lost) {
         *self.0.lost.borrow_mut() = Some(lost.clone());
         self.0.wake_reader();
         self.0.tell(lost);
+        if matches!(lost, Lost::Stopped) {
+            // The loop has ended, and polls nothing any more.
+            drop(self.0.work.take());
+        }
+        self.0.work_on();
     }
 
     fn woken(&mut self, _transport: &Transport) {
-        if !self.0.wake_reader() {
+        let read = self.0.wake_reader();
+        self.0.work();
+        if !read {
             self.0.watch();
         }
     }
@@ -170,6 +259,7 @@ impl Drop for Attached {
             *lost = Some(Lost::Closed);
             drop(lost);
             self.0.wake_reader();
+            self.0.work_on();
         }
     }
 }

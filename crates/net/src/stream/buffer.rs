@@ -47,6 +47,9 @@ impl Buffer {
     /// Copies out as much as there is and fits.
     pub(super) fn copy_to(&mut self, into: &mut [u8]) -> usize {
         let count = self.len().min(into.len());
+        if count == 0 {
+            return 0;
+        }
         into[..count].copy_from_slice(&self.bytes()[..count]);
         self.consume(count);
         count

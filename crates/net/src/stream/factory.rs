@@ -78,8 +78,10 @@ where
 {
     fn connection_made(&mut self, transport: &Transport) {
         let name = transport.name();
-        let task = (self.0)(Stream::attach(transport));
-        transport.reactor().spawn_named(name, async move { task.await.end(name) });
+        Stream::attach_for(transport, |stream| {
+            let task = (self.0)(stream);
+            Box::pin(async move { task.await.end(name) })
+        });
     }
 
     fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {

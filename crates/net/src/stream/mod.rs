@@ -28,7 +28,7 @@ use crate::endpoint::ClientEndpoint;
 use crate::protocol::{Lost, Protocol};
 use crate::transport::Transport;
 
-use attached::{Attached, Opening, Shared};
+use attached::{Attached, Opening, Shared, Work};
 
 pub use error::StreamError;
 pub use factory::{StreamEnd, StreamFactory, stream_factory};
@@ -170,6 +170,13 @@ impl Stream {
         Stream { shared, limits: StreamLimits::default(), handed_on: false }
     }
 
+    /// The same for a task that lives with the connection.
+    fn attach_for(transport: &Transport, task: impl FnOnce(Stream) -> Work) {
+        let stream = Stream::attach(transport);
+        let shared = Rc::clone(&stream.shared);
+        shared.give_work(task(stream));
+    }
+
     /// Hands the connection on to a protocol: an upgrade. What was received and not read is the protocol's first.
     pub fn switch(mut self, next: Box<dyn Protocol>) {
         self.handed_on = true;
@@ -213,7 +220,7 @@ impl Stream {
     /// Whether the connection is gone or being closed. A peer that has only ended its direction does not count.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.lost().is_some() || self.shared.transport.is_closing()
+        self.shared.is_lost() || self.shared.transport.is_closing()
     }
 
     /// Whether the peer has ended its direction; bytes may still be buffered.

@@ -182,13 +182,16 @@ struct Reading<'a>(&'a Shared);
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        self.0.set_reader(None);
+        self.0.remove_reader();
         self.0.watch_later();
     }
 }
 
 impl Shared {
     fn poll_fill(&self, context: &mut Context<'_>, len_max: usize) -> Poll<Result<(), StreamError>> {
+        if self.is_drained() {
+            return self.wait(context);
+        }
         ready!(self.poll_budget(context));
         match self.fill(len_max) {
             Ok(Filled::Some) => Poll::Ready(Ok(())),
@@ -198,12 +201,20 @@ impl Shared {
     }
 
     fn poll_read(&self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, StreamError>> {
+        if self.is_drained() {
+            return self.wait(context);
+        }
         ready!(self.poll_budget(context));
         match self.read(into) {
             Ok(Some(count)) => Poll::Ready(Ok(count)),
             Ok(None) => self.wait(context),
             Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    /// Whether reading could give nothing now, and no error either.
+    fn is_drained(&self) -> bool {
+        self.transport.is_drained() && !self.is_lost()
     }
 
     fn poll_budget(&self, context: &mut Context<'_>) -> Poll<()> {
@@ -219,7 +230,7 @@ impl Shared {
 
     fn wait<T>(&self, context: &mut Context<'_>) -> Poll<T> {
         self.reads.set(0);
-        self.set_reader(Some(context.waker()));
+        self.set_reader(context.waker());
         Poll::Pending
     }
 }

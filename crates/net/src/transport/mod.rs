@@ -291,6 +291,12 @@ impl Transport {
         self.0.with_socket(|socket| socket.set_cork(cork)).unwrap_or_else(unconnected)
     }
 
+    /// Whether a read by hand would find nothing, and an event will come before it finds something.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.0.is_drained()
+    }
+
     /// Sends what waits for the end of the turn, if many connections wait for it already.
     pub(crate) fn send_early(&self) {
         self.0.send_early();

@@ -283,6 +283,13 @@ impl Conn {
         self.read_with(|socket| socket.read(into), |count| count < room)
     }
 
+    /// Whether reading by hand would only say that there is nothing now.
+    #[inline]
+    pub(in crate::transport) fn is_drained(&self) -> bool {
+        !self
+            .has(flag::UNSEEN | flag::RARE | flag::READ_ENDED | flag::CLOSED | flag::CLOSING | flag::ABORTING)
+    }
+
     /// What `read` gets of the socket, unless it is known to be drained; `drains` says whether so many bytes were all that was there.
     pub(super) fn read_with(
         &self,
