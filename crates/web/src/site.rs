@@ -260,9 +260,15 @@ impl SiteCore {
     }
 
     /// Accounts a request that is over. A broken observer cannot hurt the request.
+    #[inline]
     pub(crate) fn account(&self, exchange: &Exchange) {
         self.counters.requests.set(self.counters.requests.get() + 1);
-        let Some(observer) = &self.observer else { return };
+        if let Some(observer) = &self.observer {
+            self.tell(&**observer, exchange);
+        }
+    }
+
+    fn tell(&self, observer: &dyn AccessObserver, exchange: &Exchange) {
         let transport = exchange.carrier().connection();
         let record = AccessRecord {
             handler: &*self.handler,
