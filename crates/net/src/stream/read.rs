@@ -9,9 +9,7 @@ use regex::bytes::Regex;
 use super::attached::{Filled, Shared};
 use super::{Stream, StreamError};
 use crate::protocol::Lost;
-
-/// Reads of the socket before others get their turn, so that one fast sender cannot keep the loop.
-const READS_PER_TURN: u32 = 4;
+use crate::transport::READS_PER_TURN;
 
 impl Stream {
     /// Reads up to and including `delimiter`. Linear however the bytes arrive.

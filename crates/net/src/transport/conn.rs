@@ -39,8 +39,9 @@ use super::{Transport, TransportOptions};
 use crate::limits::Admission;
 use crate::protocol::{Lost, Producer, Protocol};
 
-/// Reads of the loop's buffer in one turn, so that one fast sender cannot starve the others.
-const READS_PER_TURN: u32 = 4;
+/// Reads of the loop's buffer, 64 KiB, in one turn, so that one fast sender cannot starve the others: it holds the loop for a fraction of a
+/// millisecond. With fewer, what all the others have sent meanwhile has left the caches when its turn comes.
+pub(crate) const READS_PER_TURN: u32 = 16;
 /// How long, and how much, of a closing peer's bytes is thrown away.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 1024 * 1024;

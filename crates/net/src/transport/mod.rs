@@ -12,7 +12,7 @@ use std::time::Duration;
 use ropewalk_reactor::io::{Address, Layer, Socket};
 use ropewalk_reactor::{Key, Name, Reactor, Time};
 
-pub(crate) use conn::{Conn, Connecting, Origin, OriginKind};
+pub(crate) use conn::{Conn, Connecting, Origin, OriginKind, READS_PER_TURN};
 pub use conn::{Parcel, Travelled};
 pub(crate) use part::{FilePart, Transform};
 

@@ -12,7 +12,7 @@ use ropewalk_reactor::io::Socket;
 use super::{Conn, LINGER, Outbox, Pause, Sent, flag, output};
 use crate::protocol::Lost;
 
-/// What is sent at once, without waiting for the flush, in one turn: as much as is read.
+/// What is sent at once, without waiting for the flush, in one turn.
 const DIRECT_BYTES_PER_TURN: u32 = 256 * 1024;
 
 impl Conn {
