@@ -1,7 +1,7 @@
 //! A folder of its own for a test, removed with what is in it.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,10 +11,15 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("ropewalk-program-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Folder(path.canonicalize().unwrap())
+        loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("ropewalk-program-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                // A test that was killed has left it; process numbers come again.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| Folder(path.canonicalize().unwrap())).unwrap(),
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {
