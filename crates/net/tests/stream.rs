@@ -374,6 +374,25 @@ fn a_task_goes_on_without_its_connection() {
     }
 }
 
+#[test]
+fn a_close_callback_that_panics_costs_the_task_nothing() {
+    let simulation = Simulation::new(1);
+    let reactor = simulation.reactor().clone();
+    let (peer, place) = serve(&simulation, move |mut stream: Stream| {
+        let reactor = reactor.clone();
+        async move {
+            stream.set_close_callback(|_| panic!("as the test wants"));
+            reactor.sleep(10 * MOMENT).await;
+            stream.is_closed()
+        }
+    });
+    peer.reset();
+    simulation.advance(MOMENT);
+    assert_eq!(*place.borrow(), None);
+    simulation.advance(10 * MOMENT);
+    assert_eq!(place.take(), Some(true));
+}
+
 /// It is polled when its connection is told something or when it is woken, whoever wakes it: also from within, and from another task.
 #[test]
 fn a_task_is_woken_by_whatever_it_waits_for() {

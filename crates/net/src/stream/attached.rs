@@ -234,12 +234,10 @@ impl Protocol for Attached {
     fn connection_lost(&mut self, _transport: &Transport, lost: &Lost) {
         *self.0.lost.borrow_mut() = Some(lost.clone());
         self.0.wake_reader();
-        self.0.tell(lost);
-        if matches!(lost, Lost::Stopped) {
-            // The loop has ended, and polls nothing any more.
-            drop(self.0.work.take());
-        }
+        // A loop that has ended polls nothing any more: the task goes with the connection. Both before a callback that may panic.
+        let _over = matches!(lost, Lost::Stopped).then(|| self.0.work.take());
         self.0.work_on();
+        self.0.tell(lost);
     }
 
     fn woken(&mut self, _transport: &Transport) {
