@@ -74,10 +74,20 @@ impl Carrier {
         length: Length,
         whole: &[u8],
     ) -> Result<(), Failure> {
+        if exchange.inbound_used.get() && exchange.inbound.borrow().continue_owed {
+            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
+            exchange.close.set(true);
+        }
+        let plain = plain(exchange, response, length);
         let mut outcome = Ok(());
         self.connection.write_with(|out| {
             let before = out.len();
-            outcome = self.encode_head(out, exchange, response, length);
+            match plain {
+                Some((content_type, length)) => {
+                    exchange.site().heads.encode_plain(out, self.reactor(), content_type, length);
+                }
+                None => outcome = self.encode_head(out, exchange, response, length),
+            }
             match outcome {
                 Ok(()) => out.extend_from_slice(whole),
                 Err(_) => out.truncate(before),
@@ -86,29 +96,9 @@ impl Carrier {
         outcome.map_err(bad_field)
     }
 
-    #[inline]
-    fn encode_head<'a>(
-        &self,
-        out: &mut Vec<u8>,
-        exchange: &Exchange,
-        response: &'a Response,
-        length: Length,
-    ) -> Result<(), &'a str> {
-        if exchange.inbound_used.get() && exchange.inbound.borrow().continue_owed {
-            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
-            exchange.close.set(true);
-        }
-        let heads = &exchange.site().heads;
-        if let Some((content_type, length)) = plain(exchange, response, length) {
-            heads.encode_plain(out, self.reactor(), content_type, length);
-            return Ok(());
-        }
-        self.encode_fields(out, exchange, response, length)
-    }
-
-    /// The same for any answer.
+    /// Any head.
     #[inline(never)]
-    fn encode_fields<'a>(
+    fn encode_head<'a>(
         &self,
         out: &mut Vec<u8>,
         exchange: &Exchange,

@@ -197,8 +197,8 @@ impl Exchange {
             _ => return self.respond_at_length(response),
         };
         // As nearly all are.
-        let plain = response.status == 200 && response.marks.is_empty() && !self.unusual.get();
-        if !plain || !http1::body_allowed(self.head.method(), 200) {
+        let usual = response.status == 200 && response.marks.is_empty() && !self.unusual.get();
+        if !usual || !http1::body_allowed(self.head.method(), 200) {
             return self.respond_at_length(response);
         }
         if let Err(failure) = self.send_head(&response, Length::Known(whole.len() as u64), whole) {
@@ -215,7 +215,7 @@ impl Exchange {
         if let Some(begun) = self.begun_elsewhere() {
             return self.respond_on(&begun, response);
         }
-        if self.unusual.get() || !is_plain(&response) {
+        if self.unusual.get() || !is_usual(&response) {
             let Some(fit) = self.fit_or_report(response) else { return Rest::Nothing };
             response = fit;
         }
@@ -597,7 +597,7 @@ impl Exchange {
 }
 
 /// An answer of the usual kind, which fits any request: nothing to look at any closer.
-fn is_plain(response: &Response) -> bool {
+fn is_usual(response: &Response) -> bool {
     (200..1000).contains(&response.status)
         && !matches!(response.body, Body::Takeover(_) | Body::Failure(_) | Body::Error(_))
         && !is_of_unknown_length(&response.body)

@@ -1,5 +1,5 @@
 //! What the answers of a site begin with: lines that are made once a second. And the head that was sent last, if it was a plain one: the answers
-//! of a site are alike, and a head that equals the one before is copied, not encoded again.
+//! of a site are alike, and a head that equals the one before is copied, not encoded again. A site has one `Heads`; `carrier` encodes with it.
 
 use std::cell::{RefCell, RefMut};
 use std::time::{Duration, SystemTime};

@@ -34,7 +34,8 @@ pub struct StreamFactory<F> {
     handler: Rc<F>,
 }
 
-/// A factory that runs `handler` as a task for each connection, under the listener's name.
+/// A factory that runs `handler` as a task for each connection, under the listener's name. The task is polled when its connection is
+/// told something, and when it is woken; when the connection is gone or handed on, it goes on as one of the reactor's.
 ///
 /// ```
 /// use ropewalk_net::{Stream, StreamError, listen, stream_factory};

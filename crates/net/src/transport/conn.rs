@@ -488,6 +488,7 @@ impl Source for Conn {
             self.receive_some(false);
             return self.after_event();
         }
+        // The same for who reads by hand; what is unseen is what he has left.
         if self.flags.get() & (UNUSUAL & !flag::UNSEEN) == flag::MANUAL
             && readiness.is_readable()
             && !readiness.has(ENDS)

@@ -187,7 +187,7 @@ impl Outbox {
     /// Sends what the socket takes.
     #[inline]
     pub(super) fn send(&mut self, socket: &Socket) -> Sent {
-        if !self.rest.is_empty() {
+        if self.len == 0 || !self.rest.is_empty() {
             return self.send_pieces(socket);
         }
         // One buffer, as nearly always.

@@ -261,8 +261,7 @@ impl HttpConnection {
         }
     }
 
-    /// Lets go of the handler, because its client went away, or because it was answered already. What changes something is not
-    /// left half done: unless the handler chose otherwise, it goes on as a task.
+    /// Lets go of the handler, because its client went away, or because it was answered already.
     #[inline]
     pub(super) fn let_go(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
         if let Some(future) = self.flight.as_mut().and_then(|flight| flight.future.take()) {
@@ -303,6 +302,7 @@ impl HttpConnection {
     }
 }
 
+/// What changes something is not left half done: unless the handler chose otherwise, it goes on as a task.
 fn let_go_of(future: Work, transport: &Transport, exchange: &Rc<Exchange>) {
     let completes = match exchange.leaving.get() {
         Some(choice) => choice == IfClientLeaves::Complete,

@@ -121,7 +121,6 @@ impl Conn {
     #[inline(never)]
     fn keep_rest(self: &Rc<Self>, output: Box<Outbox>, sent: Option<Sent>) {
         match sent {
-            Some(Sent::All(_)) => {}
             Some(Sent::Blocked(count)) => {
                 self.sent.set(self.sent.get() + count);
                 self.set(flag::BLOCKED);
@@ -143,7 +142,7 @@ impl Conn {
             }
             Some(Sent::Failed(error)) => self.break_off(output, Lost::Broken(Arc::new(error))),
             Some(Sent::Unreadable(error)) => self.break_off(output, Lost::File(Arc::new(error))),
-            None => output.discard(&Lost::Aborted),
+            Some(Sent::All(_)) | None => output.discard(&Lost::Aborted),
         }
         self.watch_stall();
     }
