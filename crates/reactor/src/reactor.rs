@@ -147,11 +147,13 @@ impl Reactor {
     /// The reactor's time, taken once per turn after the sleep. Before the loop runs there are no turns: then it is the
     /// clock's own, so that a timer made long after the reactor does not come early.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> Time {
-        if self.0.phase.get() == Phase::New { self.0.driver.now() } else { self.0.now.get() }
+        if self.0.phase.get() == Phase::New { self.clock() } else { self.0.now.get() }
     }
 
     /// The clock's time at this moment, where a look at it is worth its price.
+    #[inline(never)]
     pub(crate) fn clock(&self) -> Time {
         self.0.driver.now()
     }
@@ -217,6 +219,7 @@ impl Reactor {
     }
 
     /// Asks for [`Source::flush`] at the end of this turn. The source asks once.
+    #[inline]
     pub fn flush_later(&self, key: Key) {
         self.0.dirty.borrow_mut().push(key);
     }

@@ -119,7 +119,14 @@ impl Mailbox {
 
 impl Reactor {
     /// Reads the mail: wake-ups and calls from other threads.
+    #[inline]
     pub(crate) fn drain_mail(&self) {
+        if !self.0.mailbox.is_empty() {
+            self.read_mail();
+        }
+    }
+
+    fn read_mail(&self) {
         for mail in self.0.mailbox.postbox.take() {
             match mail {
                 Mail::Wake(handle) => self.0.ready.borrow_mut().push_back(Ready::Wake(handle)),

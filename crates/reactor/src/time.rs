@@ -4,6 +4,9 @@
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
+/// So many nanoseconds: a [`Duration`] where it is counted in every turn, and seconds of it are not asked for.
+pub(crate) type Nanos = u64;
+
 /// Nanoseconds since the reactor was made.
 ///
 /// Monotone; under a simulated driver it moves only when the simulation moves it.
@@ -36,6 +39,11 @@ impl Time {
     #[must_use]
     pub const fn as_millis_ceil(self) -> u64 {
         self.0.div_ceil(1_000_000)
+    }
+
+    /// The same as [`Time::since`], not taken apart into seconds.
+    pub(crate) const fn nanos_since(self, earlier: Time) -> Nanos {
+        self.0.saturating_sub(earlier.0)
     }
 
     /// How long after `earlier` this is; zero if it is not after.

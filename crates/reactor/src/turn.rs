@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::name::Name;
 use crate::reactor::{Phase, Reactor, Ready};
 use crate::source::{Key, Readiness, Source};
-use crate::time::Time;
+use crate::time::{Nanos, Time};
 use crate::timer::Due;
 
 /// Rounds of ready work before the turn goes on to flush, so that callbacks that call each other cannot starve the sockets.
@@ -24,12 +24,12 @@ const READY_CALLS_MAX: usize = 20_000;
 /// Full batches of events taken before timers are looked at.
 const BATCHES_MAX: usize = 32;
 /// A turn that was late by more than this was stalled: nobody is held to a deadline that passed meanwhile.
-const STALL: Duration = Duration::from_millis(500);
+const STALL: Nanos = 500_000_000;
 /// What a source whose deadline passed during a stall gets instead.
 const STALL_GRACE: Duration = Duration::from_secs(5);
 /// A sleep shorter than this is measured from the very moment it begins; a longer one from the turn before it, unless that
 /// took a tick of the cheap clock.
-const NEAR: Duration = Duration::from_millis(50);
+const NEAR: Nanos = 50_000_000;
 /// Turns that took longer than this are counted, if a tick of the cheap clock fell into them: all that took some milliseconds.
 const SLOW_TURN: Duration = Duration::from_millis(1);
 
@@ -129,7 +129,7 @@ impl Reactor {
         let until = self.wake_at();
         if let Some(until) = until
             && until > core.now.get()
-            && until.since(core.now.get()) < NEAR
+            && until.nanos_since(core.now.get()) < NEAR
         {
             core.account.ended.set(core.driver.now());
         }
@@ -156,15 +156,15 @@ impl Reactor {
     }
 
     /// Takes the time; answers how much later the loop came back than it wanted to.
-    fn take_time(&self) -> Duration {
+    fn take_time(&self) -> Nanos {
         let core = &self.0;
         let before = core.now.get();
         let now = core.driver.now();
         core.now.set(now);
         let account = &core.account;
-        let worked = account.ended.get().since(before);
+        let worked = account.ended.get().nanos_since(before);
         let overslept =
-            account.wanted.get().map_or(Duration::ZERO, |wanted| now.since(wanted.max(account.ended.get())));
+            account.wanted.get().map_or(0, |wanted| now.nanos_since(wanted.max(account.ended.get())));
         worked.max(overslept)
     }
 
@@ -177,12 +177,8 @@ impl Reactor {
 
     fn hand_over_events(&self) -> std::io::Result<()> {
         let core = &self.0;
-        let again = std::mem::take(&mut *core.again.borrow_mut());
-        for (key, mut readiness) in again {
-            if readiness != Readiness::NONE {
-                readiness = core.sources.borrow_mut().take_mark(key);
-            }
-            self.call_source(key, |source| source.ready(readiness));
+        if !core.again.borrow().is_empty() {
+            self.hand_over_again();
         }
         for _ in 0..BATCHES_MAX {
             let mut events = std::mem::take(&mut *core.events.borrow_mut());
@@ -202,6 +198,19 @@ impl Reactor {
         Ok(())
     }
 
+    /// What was put off in the turn before.
+    #[inline(never)]
+    fn hand_over_again(&self) {
+        let core = &self.0;
+        let again = std::mem::take(&mut *core.again.borrow_mut());
+        for (key, mut readiness) in again {
+            if readiness != Readiness::NONE {
+                readiness = core.sources.borrow_mut().take_mark(key);
+            }
+            self.call_source(key, |source| source.ready(readiness));
+        }
+    }
+
     fn run_timers(&self, stalled: bool) {
         let core = &self.0;
         let now = core.now.get();
@@ -209,7 +218,14 @@ impl Reactor {
             core.account.stalls.set(core.account.stalls.get() + 1);
         }
         // A timer that puts in another that is due at once does not keep the turn from its end: that one is of the next.
-        core.wheel.borrow_mut().begin(now.as_millis());
+        if core.wheel.borrow_mut().begin(now.as_millis()) {
+            self.run_batch(now, stalled);
+        }
+    }
+
+    #[inline(never)]
+    fn run_batch(&self, now: Time, stalled: bool) {
+        let core = &self.0;
         loop {
             let due = core.wheel.borrow_mut().pop();
             let Some(due) = due else { break };

@@ -5,6 +5,8 @@
 //! re-arms its deadline at every request pays one store. The wheel knows ticks, not clocks, and calls nobody: the turn asks
 //! it what is due. Entries of one tick come out in the order in which they were put in.
 
+use std::cell::Cell;
+
 /// Slots per level, as a power of two.
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -54,11 +56,19 @@ pub(crate) struct Wheel<T> {
     lists: Box<[List; SLOTS * LEVELS]>,
     /// One bit per slot that is not empty.
     occupied: [u64; LEVELS],
+    /// When the first of these begins, if it is known since they last changed; every turn asks twice.
+    first: Cell<Option<First>>,
     /// Entries that are due: a batch that is being taken out, and those that came after it was begun.
     due: [List; 2],
     /// Which of the two is filled.
     filled: usize,
 }
+
+/// The tick at which the first slot begins that is not empty; the end of all ticks if there is none.
+#[derive(Clone, Copy)]
+struct First(u64);
+
+const NEVER: u64 = u64::MAX;
 
 /// The pseudo slots of the due lists.
 const DUE_SLOT: u16 = (SLOTS * LEVELS) as u16;
@@ -72,6 +82,7 @@ impl<T> Wheel<T> {
             elapsed: 0,
             lists: Box::new([EMPTY; SLOTS * LEVELS]),
             occupied: [0; LEVELS],
+            first: Cell::new(None),
             due: [EMPTY; 2],
             filled: 0,
         }
@@ -144,22 +155,38 @@ impl<T> Wheel<T> {
         if self.due.iter().any(|list| list.head != NIL) {
             return Some(self.elapsed);
         }
-        self.next_slot().map(|(_, _, tick)| tick)
+        let first = self.first();
+        (first != NEVER).then_some(first)
     }
 
-    /// Begins a batch: all that is due at `now`. What is put in from here on, even if it is due at once, is of the next.
-    pub(crate) fn begin(&mut self, now: u64) {
-        while let Some((level, slot, tick)) = self.next_slot() {
-            if tick > now {
-                break;
-            }
-            self.open_slot(level, slot, tick);
+    /// When the first slot begins that is not empty, or never.
+    #[inline]
+    fn first(&self) -> u64 {
+        match self.first.get() {
+            Some(First(tick)) => tick,
+            None => self.find_first(),
+        }
+    }
+
+    #[inline(never)]
+    fn find_first(&self) -> u64 {
+        let tick = self.next_slot().map_or(NEVER, |(_, _, tick)| tick);
+        self.first.set(Some(First(tick)));
+        tick
+    }
+
+    /// Begins a batch: all that is due at `now`. What is put in from here on, even if it is due at once, is of the next. Answers
+    /// whether there is anything in it.
+    pub(crate) fn begin(&mut self, now: u64) -> bool {
+        if self.first() <= now {
+            self.open_slots(now);
         }
         self.elapsed = self.elapsed.max(now);
         // A batch that was not taken out to its end comes first.
         if self.due[1 - self.filled].head == NIL {
             self.filled = 1 - self.filled;
         }
+        self.due[1 - self.filled].head != NIL
     }
 
     /// Takes out one entry of the batch. Call until it answers `None`.
@@ -210,6 +237,7 @@ impl<T> Wheel<T> {
         let slot = self.slot_of(self.entries[index as usize].deadline);
         if slot < DUE_SLOT {
             self.occupied[slot as usize / SLOTS] |= 1 << (slot as usize % SLOTS);
+            self.first.set(None);
         }
         let list = self.list(slot);
         let tail = std::mem::replace(&mut list.tail, index);
@@ -248,6 +276,7 @@ impl<T> Wheel<T> {
         }
         if list.head == NIL && slot < DUE_SLOT {
             self.occupied[slot as usize / SLOTS] &= !(1 << (slot as usize % SLOTS));
+            self.first.set(None);
         }
     }
 
@@ -269,11 +298,23 @@ impl<T> Wheel<T> {
         None
     }
 
+    /// Sorts what begins up to `now`.
+    #[inline(never)]
+    fn open_slots(&mut self, now: u64) {
+        while let Some((level, slot, tick)) = self.next_slot() {
+            if tick > now {
+                break;
+            }
+            self.open_slot(level, slot, tick);
+        }
+    }
+
     /// Moves to `tick` and sorts the entries of a slot anew: into finer slots, or to what is due.
     fn open_slot(&mut self, level: usize, slot: usize, tick: u64) {
         self.elapsed = tick;
         let list = std::mem::replace(&mut self.lists[level * SLOTS + slot], EMPTY);
         self.occupied[level] &= !(1 << slot);
+        self.first.set(None);
         let mut index = list.head;
         while index != NIL {
             let next = self.entries[index as usize].next;
