@@ -51,6 +51,59 @@ fn a_greeting_needs_no_event() {
 }
 
 #[test]
+fn what_an_event_brought_about_leaves_before_the_next_connection_is_heard() {
+    everywhere(|ground| async move {
+        // 1. Two connections that do not read get a byte each. 2. Both go on in the same turn.
+        // 3. Each answers, and looks at what the other one has still to send.
+        let heard = Rc::new(RefCell::new(Vec::<Transport>::new()));
+        let unsent = Rc::new(Cell::new(0));
+        let probe = || {
+            let (heard, unsent) = (Rc::clone(&heard), Rc::clone(&unsent));
+            Probe::new().on_made(Transport::pause_reading).on_data(move |transport, data| {
+                let others: usize = heard.borrow().iter().map(Transport::buffered).sum();
+                unsent.set(unsent.get() + others);
+                transport.write(data);
+                heard.borrow_mut().push(transport.clone());
+            })
+        };
+        let pairs = [ground.pair(probe(), Probe::new()).await, ground.pair(probe(), Probe::new()).await];
+        for pair in &pairs {
+            pair.client.transport().write(b"x");
+        }
+        ground.pause(Duration::from_millis(20)).await;
+        for pair in &pairs {
+            pair.server.transport().resume_reading();
+        }
+        ground.until("both are answered", || pairs.iter().all(|pair| pair.client.len() == 1)).await;
+        assert_eq!((heard.borrow().len(), unsent.get()), (2, 0));
+        for pair in &pairs {
+            pair.client.transport().abort_connection();
+        }
+    });
+}
+
+#[test]
+fn output_waits_for_ready_work_that_may_add_to_it() {
+    everywhere(|ground| async move {
+        let waited = Rc::new(Cell::new(0));
+        let found = Rc::clone(&waited);
+        let server = Probe::new().on_data(move |transport, data| {
+            transport.write(data);
+            let (later, found) = (transport.clone(), Rc::clone(&found));
+            transport.reactor().call_soon(move || {
+                found.set(later.buffered());
+                later.write(b"y");
+            });
+        });
+        let pair = ground.pair(server, Probe::new()).await;
+        pair.client.transport().write(b"x");
+        ground.until("both bytes", || pair.client.len() == 2).await;
+        assert_eq!((waited.get(), pair.client.data.borrow().as_slice()), (1, b"xy".as_slice()));
+        pair.client.transport().abort_connection();
+    });
+}
+
+#[test]
 fn after_the_peers_end_the_answer_still_goes_out() {
     everywhere(|ground| async move {
         // 1. The client sends its question and ends its direction.

@@ -91,7 +91,17 @@ pub enum Socket {
 
 impl Socket {
     /// Reads what is there; `WouldBlock` if nothing is, 0 at the end of the stream.
+    #[inline]
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => receive(socket.as_fd(), into),
+            _ => self.read_otherwise(into),
+        }
+    }
+
+    /// Aside, so that TCP's way is short enough to stand where it is called.
+    #[inline(never)]
+    fn read_otherwise(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(socket) => receive(socket.as_fd(), into),
             Socket::Unix(socket) => passing::receive(socket.as_fd(), into),
@@ -103,7 +113,16 @@ impl Socket {
     }
 
     /// Writes what fits now.
+    #[inline]
     pub fn write(&self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => send(socket.as_fd(), from),
+            _ => self.write_otherwise(from),
+        }
+    }
+
+    #[inline(never)]
+    fn write_otherwise(&self, from: &[u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(socket) => send(socket.as_fd(), from),
             Socket::Unix(socket) => send(socket.as_fd(), from),
@@ -331,11 +350,13 @@ pub(crate) fn write_pieces(
 // The system calls themselves: libc's wrappers are cancellation points, and cost two atomic operations each in a process that
 // has a second thread, which the watchdog is.
 
+#[inline(always)]
 fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     let (count, _) = rustix::net::recv(socket, into, RecvFlags::empty())?;
     Ok(count)
 }
 
+#[inline(always)]
 fn send(socket: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, from, SendFlags::NOSIGNAL)?)
 }

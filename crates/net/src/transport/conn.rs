@@ -284,6 +284,7 @@ impl Conn {
         }
     }
 
+    #[inline(always)]
     pub(super) fn with_socket<T>(&self, then: impl FnOnce(&Socket) -> T) -> Option<T> {
         let socket = self.socket.take()?;
         let value = then(&socket);
@@ -294,6 +295,7 @@ impl Conn {
     // What the loop does.
 
     /// Calls the protocol. One that came by `switch` hears of its connection before anything else.
+    #[inline(always)]
     fn call(self: &Rc<Self>, call: impl FnOnce(&mut dyn Protocol, &Transport)) {
         self.introduce();
         self.call_once(call);
@@ -316,6 +318,7 @@ impl Conn {
         }
     }
 
+    #[inline(always)]
     fn call_once(self: &Rc<Self>, call: impl FnOnce(&mut dyn Protocol, &Transport)) {
         let nested = self.has(flag::IN_CALL);
         if let Some(mut protocol) = self.protocol.take() {
@@ -331,16 +334,19 @@ impl Conn {
                         self.protocol.set(Some(protocol));
                     }
                 }
-                Err(payload) => {
-                    let failure = ropewalk_reactor::Failure::from_panic(payload);
-                    tracing::error!(connection = %self.origin.name, "a protocol: {failure}");
-                    self.abort(Lost::Panicked);
-                }
+                Err(payload) => self.panicked(payload),
             }
         }
         if !nested {
             self.clear(flag::IN_CALL);
         }
+    }
+
+    #[cold]
+    fn panicked(&self, payload: Box<dyn Any + Send>) {
+        let failure = ropewalk_reactor::Failure::from_panic(payload);
+        tracing::error!(connection = %self.origin.name, "a protocol: {failure}");
+        self.abort(Lost::Panicked);
     }
 
     /// The end of connecting: made, or failed.
@@ -435,14 +441,6 @@ impl Conn {
         }
     }
 
-    /// Whether output may wait for the end of the turn: ready work may still add to it, and sending one after the other is
-    /// cheaper than sending between reading and reading. But a batch of a thousand connections must not hold a thousand
-    /// buffers: beyond what is pooled anyway, each is sent at once.
-    fn may_wait(&self) -> bool {
-        let reactor = &self.origin.reactor;
-        reactor.flushes_waiting() < output::POOL_MAX || reactor.has_ready_work()
-    }
-
     /// Whether there is nothing to send, to close or to tell.
     fn is_settled(&self) -> bool {
         const TO_DO: u32 =
@@ -450,7 +448,8 @@ impl Conn {
         !self.has(TO_DO) && self.direct.get() == 0 && !self.has_output()
     }
 
-    /// The end of an event: what it left behind is sent with the turn's other output, or now.
+    /// The end of an event: what it left behind is sent now, or with the turn's other output.
+    #[inline(always)]
     fn after_event(self: &Rc<Self>) {
         if self.has(flag::CLOSED) {
             return;
@@ -460,7 +459,8 @@ impl Conn {
             self.clear(flag::BLOCKED);
         }
         let only_output = !self.has(flag::ABORTING | flag::CLOSING | flag::SHUT);
-        if only_output && self.has_output() && self.may_wait() {
+        if only_output && self.origin.reactor.has_ready_work() && self.has_output() {
+            // Some of it may add to the output.
             self.settle_later();
         } else if !self.is_settled() {
             self.settle();
@@ -468,35 +468,10 @@ impl Conn {
         // A protocol that paused and resumed within its own callback still has bytes to see.
         self.read_later();
     }
-}
 
-impl Source for Conn {
-    fn name(&self) -> Name {
-        self.origin.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "connection"
-    }
-
-    fn any(self: Rc<Self>) -> Option<Rc<dyn Any>> {
-        Some(self)
-    }
-
-    fn ready(self: Rc<Self>, readiness: Readiness) {
-        if !self.has(UNUSUAL) && readiness.is_readable() && !readiness.has(ENDS) {
-            self.receive_some(false);
-            return self.after_event();
-        }
-        // The same for who reads by hand; what is unseen is what he has left.
-        if self.flags.get() & (UNUSUAL & !flag::UNSEEN) == flag::MANUAL
-            && readiness.is_readable()
-            && !readiness.has(ENDS)
-        {
-            self.set(flag::UNSEEN);
-            self.call(|protocol, transport| protocol.woken(transport));
-            return self.after_event();
-        }
+    /// What the loop tells of a connection that is not just read from, or of more than bytes to read.
+    #[inline(never)]
+    fn ready_otherwise(self: &Rc<Self>, readiness: Readiness) {
         if self.has(flag::CLOSED | flag::FROZEN) {
             return;
         }
@@ -508,8 +483,8 @@ impl Source for Conn {
         }
         if readiness == Readiness::NONE {
             // A file has waited for this turn.
-            self.clear(flag::PENDING);
-            return self.flush();
+            self.clear(flag::PENDING | flag::DIRTY);
+            return self.settle();
         }
         if readiness.has(ENDS) {
             self.set(flag::ENDS);
@@ -544,6 +519,34 @@ impl Source for Conn {
             // The peer had ended its direction before, so reading tells nothing new: the other direction is gone as well.
             let error = self.with_socket(|socket| socket.take_error().ok().flatten()).flatten();
             self.abort(error.map_or(Lost::Ended, |error| Lost::Broken(Arc::new(error))));
+        }
+        self.after_event();
+    }
+}
+
+impl Source for Conn {
+    fn name(&self) -> Name {
+        self.origin.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "connection"
+    }
+
+    fn any(self: Rc<Self>) -> Option<Rc<dyn Any>> {
+        Some(self)
+    }
+
+    fn ready(self: Rc<Self>, readiness: Readiness) {
+        let only_bytes = readiness.is_readable() && !readiness.has(ENDS);
+        if only_bytes && !self.has(UNUSUAL) {
+            self.receive_some(false);
+        } else if only_bytes && self.flags.get() & (UNUSUAL & !flag::UNSEEN) == flag::MANUAL {
+            // Somebody reads by hand; what is unseen is what he has left.
+            self.set(flag::UNSEEN);
+            self.call(|protocol, transport| protocol.woken(transport));
+        } else {
+            return self.ready_otherwise(readiness);
         }
         self.after_event();
     }

@@ -84,15 +84,20 @@ mod pool {
 }
 
 impl Outbox {
+    #[inline]
     pub(super) fn take() -> Box<Outbox> {
         let pooled = pool::POOL.with(|pool| pool.borrow_mut().pop());
-        pooled.unwrap_or_else(|| {
-            let first = Vec::with_capacity(FRESH_BYTES);
-            Box::new(Outbox { first, ..Outbox::default() })
-        })
+        pooled.unwrap_or_else(Outbox::fresh)
+    }
+
+    #[cold]
+    fn fresh() -> Box<Outbox> {
+        let first = Vec::with_capacity(FRESH_BYTES);
+        Box::new(Outbox { first, ..Outbox::default() })
     }
 
     /// Gives an outbox back; what it still holds is dropped.
+    #[inline]
     pub(super) fn give_back(mut self: Box<Self>) {
         if self.first.capacity() > KEEP_BYTES_MAX || self.rest.capacity() > KEEP_PIECES_MAX {
             return;
@@ -104,6 +109,12 @@ impl Outbox {
                 pool.push(self);
             }
         });
+    }
+
+    /// The same, aside: for what happens rarely.
+    #[cold]
+    pub(super) fn put_away(self: Box<Self>) {
+        self.give_back();
     }
 
     /// Drops all that it holds.
@@ -185,7 +196,7 @@ impl Outbox {
     }
 
     /// Sends what the socket takes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&mut self, socket: &Socket) -> Sent {
         if self.len == 0 || !self.rest.is_empty() {
             return self.send_pieces(socket);
@@ -208,6 +219,7 @@ impl Outbox {
         }
     }
 
+    #[inline(never)]
     fn send_pieces(&mut self, socket: &Socket) -> Sent {
         let (mut total, mut of_files) = (0, 0);
         while self.len > 0 {

@@ -102,19 +102,20 @@ impl Conn {
         self.settle_later();
     }
 
+    #[inline(always)]
     pub(super) fn queued(&self, output: Box<Outbox>) {
         if output.len() >= self.origin.options.high_water_bytes as u64 {
             self.set(flag::FULL);
         }
         if output.len() == 0 {
-            output.give_back();
-            return;
+            return output.put_away();
         }
         self.output.set(Some(output));
         self.settle_later();
     }
 
     /// Asks for `flush` at the end of the turn, unless a callback of this connection runs: its end does the same.
+    #[inline]
     pub(super) fn settle_later(&self) {
         if !self.has(flag::IN_CALL | flag::DIRTY | flag::CLOSED) {
             self.set(flag::DIRTY);
@@ -192,10 +193,14 @@ impl Conn {
     }
 
     /// Reads in the next turn if there is anything that was put off.
+    #[inline]
     pub(super) fn read_later(&self) {
-        if !self.has(flag::END_UNTOLD | flag::UNSEEN | flag::RARE) {
-            return;
+        if self.has(flag::END_UNTOLD | flag::UNSEEN | flag::RARE) {
+            self.read_waiting();
         }
+    }
+
+    fn read_waiting(&self) {
         let waiting = self.has(flag::END_UNTOLD)
             || (self.has(flag::UNSEEN) && !self.has(flag::READ_ENDED))
             || self.has_unread();

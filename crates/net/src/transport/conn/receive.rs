@@ -43,6 +43,7 @@ impl Conn {
         self.receive_some(readiness.has(TO_THE_END));
     }
 
+    #[inline(always)]
     pub(super) fn receive_some(self: &Rc<Self>, to_the_end: bool) {
         let reactor = &self.origin.reactor;
         let mut buffer = reactor.take_read_buffer();
@@ -76,10 +77,16 @@ impl Conn {
     }
 
     /// Whether bytes may come from the socket: not before those that the protocol has handed back.
+    #[inline]
     pub(super) fn may_read(&self) -> bool {
-        !self.has(super::UNUSUAL) || self.may_deliver() && !self.has(flag::READ_ENDED) && !self.has_unread()
+        !self.has(super::UNUSUAL) || self.may_read_on()
     }
 
+    fn may_read_on(&self) -> bool {
+        self.may_deliver() && !self.has(flag::READ_ENDED) && !self.has_unread()
+    }
+
+    #[inline(always)]
     pub(super) fn receive_into(self: &Rc<Self>, buffer: &mut [u8], to_the_end: bool) {
         for _ in 0..READS_PER_TURN {
             if !self.may_read() {
@@ -122,18 +129,24 @@ impl Conn {
         }
     }
 
+    #[inline(always)]
     pub(super) fn hand_over(self: &Rc<Self>, data: &[u8]) {
         if self.has(flag::CLOSING) {
-            let lingered = self.with_rare(|rare| {
-                rare.lingered += data.len() as u64;
-                rare.lingered
-            });
-            if lingered > LINGER_BYTES {
-                self.abort(Lost::Closed);
-            }
-            return;
+            return self.throw_away(data.len());
         }
         self.call(|protocol, transport| protocol.data_received(transport, data));
+    }
+
+    /// What comes of a peer while the connection lingers.
+    #[cold]
+    fn throw_away(&self, count: usize) {
+        let lingered = self.with_rare(|rare| {
+            rare.lingered += count as u64;
+            rare.lingered
+        });
+        if lingered > LINGER_BYTES {
+            self.abort(Lost::Closed);
+        }
     }
 
     pub(super) fn read_end(self: &Rc<Self>) {

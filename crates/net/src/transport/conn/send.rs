@@ -22,23 +22,28 @@ impl Conn {
             return;
         }
         if self.has(flag::ABORTING) {
-            let lost = self.if_rare(|rare| rare.lost.take()).flatten().unwrap_or(Lost::Aborted);
-            if self.has(flag::CONNECTING) {
-                return self.discard();
-            }
-            // After lingering there is nothing left to take back; a reset could still overtake the answer.
-            if !matches!(lost, Lost::Ended | Lost::Broken(_) | Lost::Closed) {
-                self.with_socket(Socket::set_reset_on_close);
-            }
-            return self.close(&lost);
+            return self.settle_aborted();
         }
         self.send();
         if !self.has(flag::ABORTING | flag::CLOSED) && !self.has_output() {
             self.drained();
         }
         if self.has(flag::ABORTING) && !self.has(flag::CLOSED) {
-            self.settle();
+            self.settle_aborted();
         }
+    }
+
+    #[cold]
+    fn settle_aborted(self: &Rc<Self>) {
+        let lost = self.if_rare(|rare| rare.lost.take()).flatten().unwrap_or(Lost::Aborted);
+        if self.has(flag::CONNECTING) {
+            return self.discard();
+        }
+        // After lingering there is nothing left to take back; a reset could still overtake the answer.
+        if !matches!(lost, Lost::Ended | Lost::Broken(_) | Lost::Closed) {
+            self.with_socket(Socket::set_reset_on_close);
+        }
+        self.close(&lost);
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -49,10 +54,14 @@ impl Conn {
     }
 
     /// Everything is sent: what was waiting for that happens now.
+    #[inline]
     pub(super) fn drained(self: &Rc<Self>) {
-        if !self.has(flag::LAYERED | flag::SHUT | flag::LINGER | flag::CLOSING) {
-            return;
+        if self.has(flag::LAYERED | flag::SHUT | flag::LINGER | flag::CLOSING) {
+            self.end_drained();
         }
+    }
+
+    fn end_drained(self: &Rc<Self>) {
         if self.has(flag::LAYERED) && !self.flush_layers() {
             return;
         }
@@ -98,6 +107,7 @@ impl Conn {
         }
     }
 
+    #[inline(always)]
     pub(super) fn send(self: &Rc<Self>) {
         // Said before it is tried: who has filled it up is told to go on only if he was told to stop.
         self.hold_back();
@@ -106,8 +116,11 @@ impl Conn {
             return;
         }
         let Some(mut output) = self.output.take() else { return self.relieve() };
-        match self.with_socket(|socket| send_through(&mut output, socket)) {
-            Some(Sent::All(count)) => {
+        let Some(socket) = self.socket.take() else { return output.discard(&Lost::Aborted) };
+        let sent = send_through(&mut output, &socket);
+        self.socket.set(Some(socket));
+        match sent {
+            Sent::All(count) => {
                 self.sent.set(self.sent.get() + count);
                 output.give_back();
                 self.unblocked();
@@ -119,9 +132,9 @@ impl Conn {
 
     /// Not all could be sent.
     #[inline(never)]
-    fn keep_rest(self: &Rc<Self>, output: Box<Outbox>, sent: Option<Sent>) {
+    fn keep_rest(self: &Rc<Self>, output: Box<Outbox>, sent: Sent) {
         match sent {
-            Some(Sent::Blocked(count)) => {
+            Sent::Blocked(count) => {
                 self.sent.set(self.sent.get() + count);
                 self.set(flag::BLOCKED);
                 if count > 0 {
@@ -129,7 +142,7 @@ impl Conn {
                 }
                 self.keep(output);
             }
-            Some(Sent::Paused(count, pause)) => {
+            Sent::Paused(count, pause) => {
                 self.sent.set(self.sent.get() + count);
                 // It is not the peer that one waits for.
                 self.stall_ends();
@@ -140,15 +153,15 @@ impl Conn {
                 }
                 return;
             }
-            Some(Sent::Failed(error)) => self.break_off(output, Lost::Broken(Arc::new(error))),
-            Some(Sent::Unreadable(error)) => self.break_off(output, Lost::File(Arc::new(error))),
-            Some(Sent::All(_)) | None => output.discard(&Lost::Aborted),
+            Sent::Failed(error) => self.break_off(output, Lost::Broken(Arc::new(error))),
+            Sent::Unreadable(error) => self.break_off(output, Lost::File(Arc::new(error))),
+            Sent::All(_) => output.put_away(),
         }
         self.watch_stall();
     }
 
     /// A peer that takes nothing has its clock running.
-    #[inline]
+    #[inline(always)]
     fn watch_stall(&self) {
         if self.has(flag::BLOCKED) && self.if_rare(|rare| rare.stalls_at).flatten().is_none() {
             self.stall_begins();
@@ -265,12 +278,12 @@ impl Conn {
         }
     }
 
+    #[inline(always)]
     pub(super) fn unblocked(&self) {
-        if !self.has(flag::RARE) {
-            return self.relieve();
+        if self.has(flag::RARE) {
+            self.stall_ends();
+            self.wake_waiting();
         }
-        self.stall_ends();
-        self.wake_waiting();
         self.relieve();
     }
 
@@ -282,6 +295,7 @@ impl Conn {
     }
 }
 
+#[inline(always)]
 fn send_through(output: &mut Outbox, socket: &Socket) -> Sent {
     match socket {
         Socket::Layered(_) => send_through_layers(output, socket),
