@@ -13,10 +13,10 @@ use std::task::{Context, Poll};
 
 use ropewalk_net::{Lost, Transport};
 use ropewalk_reactor::{Failure, Key, Reactor};
-use ropewalk_wire::http1::{self, BadBody, BodyEncoder, Length, Version};
+use ropewalk_wire::http1::{self, BadBody, BodyEncoder, Length};
 
 use crate::exchange::Exchange;
-use crate::heads::encode_own_type;
+use crate::heads::{Heads, encode_own_type};
 use crate::response::Response;
 
 /// Which exchange: of which connection, and its number there.
@@ -65,7 +65,16 @@ impl Carrier {
 
     // To the client.
 
-    /// Writes a head and the body that comes with it, or nothing at all if a field cannot be sent: a mistake of the
+    /// Writes the head of a plain answer (see [`Heads::encode_plain`]) and its body.
+    #[inline]
+    pub(crate) fn send_plain(&self, heads: &Heads, content_type: Option<&'static str>, whole: &[u8]) {
+        self.connection.write_with(|out| {
+            heads.encode_plain(out, self.reactor(), content_type, whole.len() as u64);
+            out.extend_from_slice(whole);
+        });
+    }
+
+    /// Writes any head and the body that comes with it, or nothing at all if a field cannot be sent: a mistake of the
     /// program, and the end of every header injection.
     pub(crate) fn send_head(
         &self,
@@ -74,20 +83,14 @@ impl Carrier {
         length: Length,
         whole: &[u8],
     ) -> Result<(), Failure> {
-        if exchange.inbound_used.get() && exchange.inbound.borrow().continue_owed {
-            // RFC 9110 section 10.1.1: the client may or may not send its body now. This side would have to guess.
+        if exchange.owes_continue() {
+            // The client may or may not send its body now. This side would have to guess.
             exchange.close.set(true);
         }
-        let plain = plain(exchange, response, length);
         let mut outcome = Ok(());
         self.connection.write_with(|out| {
             let before = out.len();
-            match plain {
-                Some((content_type, length)) => {
-                    exchange.site().heads.encode_plain(out, self.reactor(), content_type, length);
-                }
-                None => outcome = self.encode_head(out, exchange, response, length),
-            }
+            outcome = self.encode_head(out, exchange, response, length);
             match outcome {
                 Ok(()) => out.extend_from_slice(whole),
                 Err(_) => out.truncate(before),
@@ -96,8 +99,6 @@ impl Carrier {
         outcome.map_err(bad_field)
     }
 
-    /// Any head.
-    #[inline(never)]
     fn encode_head<'a>(
         &self,
         out: &mut Vec<u8>,
@@ -194,22 +195,6 @@ impl Carrier {
     pub(crate) fn take_more(&self) {
         self.connection.resume_reading();
     }
-}
-
-/// The content type and the length of an answer whose head has nothing else.
-fn plain(exchange: &Exchange, response: &Response, length: Length) -> Option<(Option<&'static str>, u64)> {
-    let Length::Known(length) = length else { return None };
-    let content_type = match response.content_type {
-        Some(Cow::Borrowed(content_type)) => Some(content_type),
-        Some(Cow::Owned(_)) => return None,
-        None => None,
-    };
-    let usual = response.status == 200
-        && response.reason.is_none()
-        && response.fields.is_empty()
-        && exchange.head.version() == Version::Http11
-        && !exchange.closes();
-    usual.then_some((content_type, length))
 }
 
 #[cold]

@@ -4,6 +4,7 @@
 //! The connection takes an exchange from the site's spares, fills the head in place, and gives it back when nobody else
 //! holds it: a request that is answered at once allocates nothing.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -136,7 +137,13 @@ impl Exchange {
         }
     }
 
+    #[cold]
+    pub(crate) fn fresh() -> Rc<Exchange> {
+        Rc::new(Exchange::new())
+    }
+
     /// Makes it fit for the next request.
+    #[inline(always)]
     pub(crate) fn reset(&mut self) {
         self.head.clear();
         self.carrier = None;
@@ -165,6 +172,7 @@ impl Exchange {
     }
 
     /// Whose exchange it is, told when its head is complete or refused.
+    #[inline(always)]
     pub(crate) fn belongs_to(&mut self, carrier: Carrier, site: &Rc<SiteCore>) {
         self.started = carrier.reactor().now();
         self.carrier = Some(carrier);
@@ -188,30 +196,54 @@ impl Exchange {
         self.close.get() || !self.head.keep_alive() || self.site().is_draining()
     }
 
-    /// Sends a whole answer, or its head and what follows it. Called at most once, while nothing is sent.
-    pub(crate) fn respond(&self, response: Response) -> Rest {
-        debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
-        let whole = match &response.body {
-            Body::Static(bytes) => bytes,
-            Body::Bytes(bytes) => bytes.as_slice(),
-            _ => return self.respond_at_length(response),
-        };
-        // As nearly all are.
-        let usual = response.status == 200 && response.marks.is_empty() && !self.unusual.get();
-        if !usual || !http1::body_allowed(self.head.method(), 200) {
-            return self.respond_at_length(response);
-        }
-        if let Err(failure) = self.send_head(&response, Length::Known(whole.len() as u64), whole) {
-            return self.respond_at_length(unsendable(failure));
-        }
+    /// Sends an answer if it is a plain one, and the first; else it does nothing, and answers false.
+    pub(crate) fn respond_plainly(&self, response: &Response) -> bool {
+        let Some((content_type, whole)) = self.plain(response) else { return false };
+        self.status.set(200);
+        self.carrier().send_plain(&self.site().heads, content_type, whole);
         self.sent.set(whole.len() as u64);
         self.finished();
-        Rest::Nothing
+        true
     }
 
-    /// The same for any answer.
-    #[inline(never)]
-    fn respond_at_length(&self, mut response: Response) -> Rest {
+    /// The content type and the bytes of a plain answer, as nearly all are: a 200 with nothing else, to a client of HTTP/1.1 that stays
+    /// connected.
+    #[inline]
+    fn plain<'a>(&self, response: &'a Response) -> Option<(Option<&'static str>, &'a [u8])> {
+        let whole = match &response.body {
+            Body::Empty => b"".as_slice(),
+            Body::Static(bytes) => bytes,
+            Body::Bytes(bytes) => bytes.as_slice(),
+            _ => return None,
+        };
+        let content_type = match response.content_type {
+            Some(Cow::Borrowed(content_type)) => Some(content_type),
+            Some(Cow::Owned(_)) => return None,
+            None => None,
+        };
+        let plain = self.stage.get() == Stage::Waiting
+            && response.status == 200
+            && response.reason.is_none()
+            && response.fields.is_empty()
+            && response.marks.is_empty()
+            && !self.unusual.get()
+            && !self.owes_continue()
+            && self.head.version() == Version::Http11
+            && !self.closes()
+            // HEAD and CONNECT get no body; whatever else begins so takes the long way.
+            && !matches!(self.head.raw().first(), Some(b'H' | b'C'));
+        plain.then_some((content_type, whole))
+    }
+
+    /// Whether the client waits to be bidden send its body (RFC 9110 section 10.1.1).
+    #[inline]
+    pub(crate) fn owes_continue(&self) -> bool {
+        self.inbound_used.get() && self.inbound.borrow().continue_owed
+    }
+
+    /// Sends any answer, whole, or its head and what follows it. Called at most once, while nothing is sent.
+    pub(crate) fn respond(&self, mut response: Response) -> Rest {
+        debug_assert!(self.stage.get() == Stage::Waiting, "an answer is given once");
         if let Some(begun) = self.begun_elsewhere() {
             return self.respond_on(&begun, response);
         }
@@ -507,14 +539,18 @@ impl Exchange {
     }
 
     /// The answer is complete: it is accounted, and whoever waits for it is told.
+    #[inline(always)]
     fn finished(&self) {
         self.stage.set(Stage::Finished);
         if self.begun_elsewhere().is_none() {
             self.site().account(self);
         }
-        if self.waiters.borrow().is_empty() {
-            return;
+        if !self.waiters.borrow().is_empty() {
+            self.tell_finished();
         }
+    }
+
+    fn tell_finished(&self) {
         let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
         for waiter in waiters {
             // It fails only when nobody waits any more.

@@ -45,6 +45,7 @@ impl Request {
 
     /// The method, as sent.
     #[must_use]
+    #[inline]
     pub fn method(&self) -> &str {
         self.exchange.head.method()
     }
@@ -57,6 +58,7 @@ impl Request {
 
     /// The path, percent-encoded as sent, without the query.
     #[must_use]
+    #[inline]
     pub fn path(&self) -> &str {
         self.exchange.head.path()
     }

@@ -109,6 +109,7 @@ impl HttpConnection {
         }
     }
 
+    #[inline]
     fn feed_head<'a>(&mut self, transport: &Transport, data: &'a [u8]) -> &'a [u8] {
         let mut exchange = self.exchange.take().unwrap_or_else(|| self.site.take_exchange());
         let unshared =
@@ -142,6 +143,7 @@ impl HttpConnection {
 
     /// The head is complete: the handler is called, and then given what has come of the body. In this order however the
     /// bytes were cut, so that a handler sees the head only, and may refuse the body or set its limit.
+    #[inline]
     fn begin<'a>(&mut self, transport: &Transport, exchange: Rc<Exchange>, rest: &'a [u8]) -> &'a [u8] {
         self.served = self.served.saturating_add(1);
         let last = self.site.limits.requests_per_connection_max.is_some_and(|max| self.served >= max);

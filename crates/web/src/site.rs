@@ -221,11 +221,13 @@ impl Factory for Site {
 
 impl SiteCore {
     /// An exchange to fill: a spare one, held by nobody else.
+    #[inline]
     pub(crate) fn take_exchange(&self) -> Rc<Exchange> {
-        self.spares.borrow_mut().pop().unwrap_or_else(|| Rc::new(Exchange::new()))
+        self.spares.borrow_mut().pop().unwrap_or_else(Exchange::fresh)
     }
 
     /// Keeps an exchange for the next request, if nobody else holds it.
+    #[inline(always)]
     pub(crate) fn give_back(&self, mut exchange: Rc<Exchange>) {
         if let Some(unshared) = Rc::get_mut(&mut exchange) {
             unshared.reset();

@@ -104,10 +104,13 @@ impl Exchange {
     }
 
     /// The type of the stream that goes on here, if one had begun in another process.
+    #[inline]
     pub(crate) fn begun_elsewhere(&self) -> Option<String> {
-        if !self.unusual.get() {
-            return None;
-        }
+        if self.unusual.get() { self.arrived() } else { None }
+    }
+
+    #[cold]
+    fn arrived(&self) -> Option<String> {
         self.part::<Arrived>()?.begun.clone()
     }
 }

@@ -22,18 +22,24 @@ use crate::response::{Body, Response};
 
 impl HttpConnection {
     /// Calls the handler, and takes what it gives.
+    #[inline(always)]
     pub(super) fn call_handler(&mut self, transport: &Transport, exchange: &Rc<Exchange>) {
         let request = Request::new(Rc::clone(exchange));
         let handler = &*self.site.handler;
-        let answer = catch_unwind(AssertUnwindSafe(|| handler.handle(request)));
-        match answer {
-            Ok(Answer::Now(response)) => self.answer(transport, exchange, response),
-            Ok(answer) => self.take(transport, exchange, answer),
+        // A plain answer is sent from where the handler has put it: to move it costs more than to write it.
+        let unsent = catch_unwind(AssertUnwindSafe(|| match handler.handle(request) {
+            Answer::Now(response) if exchange.respond_plainly(&response) => None,
+            answer => Some(answer),
+        }));
+        match unsent {
+            Ok(None) => {}
+            Ok(Some(answer)) => self.take(transport, exchange, answer),
             Err(payload) => self.fail(exchange, Failure::from_panic(payload)),
         }
     }
 
     /// What a handler has returned, or its future: sends it, or polls it a first time.
+    #[inline(never)]
     fn take(&mut self, transport: &Transport, exchange: &Rc<Exchange>, mut answer: Answer) {
         loop {
             let future = match answer {
@@ -96,6 +102,9 @@ impl HttpConnection {
     pub(super) fn answer(&mut self, transport: &Transport, exchange: &Rc<Exchange>, response: Response) {
         if exchange.stage.get() != Stage::Waiting {
             return self.answer_again(exchange, response);
+        }
+        if exchange.respond_plainly(&response) {
+            return;
         }
         match exchange.respond(response) {
             Rest::Nothing => {}
@@ -169,12 +178,24 @@ impl HttpConnection {
 
     /// After anything that may have completed the answer: on to the next request, or the end. It is given the exchange, so
     /// that one which is over can go back to the spares.
+    #[inline(always)]
     pub(super) fn proceed(&mut self, transport: &Transport, exchange: Rc<Exchange>) {
-        if matches!(self.phase, Phase::Closing | Phase::HandedOver) {
+        match exchange.stage.get() {
+            _ if matches!(self.phase, Phase::Closing | Phase::HandedOver) => {}
+            Stage::Finished => self.answered(transport, exchange),
+            Stage::Lost => self.phase = Phase::Closing,
+            Stage::Waiting | Stage::Streaming => self.keep(transport, exchange),
+        }
+    }
+
+    /// The answer is still to come, or the rest of it: if there is anybody to give it.
+    #[inline(never)]
+    fn keep(&mut self, transport: &Transport, exchange: Rc<Exchange>) {
+        if transport.is_closing() || !self.is_forgotten(&exchange) {
+            self.exchange = Some(exchange);
             return;
         }
-        let forgotten = !exchange.is_over() && !transport.is_closing() && self.is_forgotten(&exchange);
-        if forgotten && exchange.warned.get() {
+        if exchange.warned.get() {
             // The client has ended its side, whoever meant to answer was told, and let go.
             if exchange.stage.get() == Stage::Streaming {
                 // An answer without its end; an orderly close could pass for one.
@@ -184,14 +205,12 @@ impl HttpConnection {
             self.exchange = None;
             return self.close(transport, false);
         }
-        if forgotten {
-            count(&self.site.counters.unanswered);
-            self.fail(&exchange, forgotten_by(&exchange));
-        }
-        match exchange.stage.get() {
-            Stage::Waiting | Stage::Streaming => self.exchange = Some(exchange),
-            Stage::Finished => self.answered(transport, exchange),
-            Stage::Lost => self.phase = Phase::Closing,
+        count(&self.site.counters.unanswered);
+        self.fail(&exchange, forgotten_by(&exchange));
+        if exchange.is_over() {
+            self.proceed(transport, exchange);
+        } else {
+            self.exchange = Some(exchange);
         }
     }
 
@@ -209,15 +228,27 @@ impl HttpConnection {
         }
     }
 
+    #[inline(never)]
     fn answered(&mut self, transport: &Transport, exchange: Rc<Exchange>) {
         self.let_go(transport, &exchange);
+        if self.phase == Phase::Body || exchange.closes() {
+            return self.answered_early(transport, exchange);
+        }
+        // This one may be the only one: then it is ready for the next request.
+        drop(self.exchange.replace(exchange));
+        self.next(transport);
+    }
+
+    /// There is more to read of this request, or no next one.
+    #[inline(never)]
+    fn answered_early(&mut self, transport: &Transport, exchange: Rc<Exchange>) {
         let unread = self.phase == Phase::Body;
         if exchange.closes() {
             // A client that did not ask for the end may be sending its next request, or the rest of this one.
             let lingering = unread || self.holding || exchange.head.keep_alive();
             self.exchange = Some(exchange);
             self.close(transport, lingering);
-        } else if unread {
+        } else {
             // The rest of the body is thrown away, to find where the next request begins.
             if let Some(flight) = &mut self.flight {
                 flight.discarding = true;
@@ -229,14 +260,11 @@ impl HttpConnection {
             }
             drop(inbound);
             self.exchange = Some(exchange);
-        } else {
-            // This one may be the only one: then it is ready for the next request.
-            drop(self.exchange.replace(exchange));
-            self.next(transport);
         }
     }
 
     /// The request and its answer are over: the connection owns nothing again.
+    #[inline(always)]
     pub(super) fn next(&mut self, transport: &Transport) {
         self.flight = None;
         if let Some(exchange) = self.exchange.take() {

@@ -19,11 +19,15 @@ use crate::response::Response;
 
 impl HttpConnection {
     /// Sets the deadline of the phase, when the phase has changed.
+    #[inline]
     pub(super) fn arm(&mut self, transport: &Transport) {
-        let phase = self.phase;
-        if self.armed == Some(phase) {
-            return;
+        if self.armed != Some(self.phase) {
+            self.arm_anew(transport);
         }
+    }
+
+    fn arm_anew(&mut self, transport: &Transport) {
+        let phase = self.phase;
         self.armed = Some(phase);
         let limits = &self.site.limits;
         let patience = match phase {

@@ -75,7 +75,7 @@ impl Head {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn forget(&mut self) {
         self.remembered = false;
         self.raw.clear();
@@ -113,6 +113,12 @@ impl Head {
         if self.remembered && self.recognise(input, limits) {
             return Ok(Fed::Complete { consumed: self.raw.len() });
         }
+        self.decode(input, limits)
+    }
+
+    /// Of a head that is not known.
+    #[inline(never)]
+    fn decode(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Fed, Refusal> {
         let skipped = match self.scan.phase {
             Phase::Within => 0,
             Phase::Complete => return Ok(Fed::Complete { consumed: 0 }),
@@ -179,15 +185,24 @@ impl Head {
     }
 
     /// The path, still percent-encoded. `*` for a request to the server as a whole, empty for CONNECT.
+    #[inline]
     pub fn path(&self) -> &str {
-        let target = &self.target_parts();
-        let (start, end) = target.path;
+        let (start, end) = self.target_parts().path;
         if start != 0 && end - start == 1 && self.bytes().get(start as usize) == Some(&b'/') {
             // Recognising one byte takes less than checking it for UTF-8.
             "/"
         } else if start != 0 {
             self.text(start, end)
-        } else if target.authority.0 == 0 || self.method() == "CONNECT" {
+        } else {
+            self.path_unsaid()
+        }
+    }
+
+    /// The path of a target that has none.
+    #[cold]
+    fn path_unsaid(&self) -> &str {
+        let target = self.target_parts();
+        if target.authority.0 == 0 || self.method() == "CONNECT" {
             ""
         } else if self.method() == "OPTIONS" && target.query.0 == 0 {
             // RFC 9112 3.2.4: an absolute-form OPTIONS without path and query is what a proxy turns into "*".
@@ -290,6 +305,7 @@ impl Head {
     }
 
     /// Method and target are ASCII by their byte classes, so the empty string stands for absence only.
+    #[inline(never)]
     fn text(&self, start: u32, end: u32) -> &str {
         self.bytes()
             .get(start as usize..end as usize)
