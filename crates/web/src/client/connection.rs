@@ -211,6 +211,7 @@ impl Connection {
             self.last.set(true);
         }
         self.served.set(self.served.get() + 1);
+        self.resume(&exchange);
         exchange.end(trailers);
         let now = self.reactor.now();
         match self.front() {
@@ -256,14 +257,14 @@ impl Connection {
         }
     }
 
-    /// Reads on, because what was held was read.
+    /// Reads on, because what was held was read, or was the last of its answer.
     pub(super) fn resume(&self, exchange: &Exchange) {
         let now = self.reactor.now();
+        let Some(since) = exchange.marks.get().held_since else { return };
         exchange.mark(|marks| {
-            if let Some(since) = marks.held_since.take() {
-                marks.held += now.since(since);
-                marks.piece = now;
-            }
+            marks.held_since = None;
+            marks.held += now.since(since);
+            marks.piece = now;
         });
         if let Some(transport) = self.transport() {
             transport.resume_reading();

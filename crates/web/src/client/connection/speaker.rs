@@ -57,7 +57,8 @@ impl Speaker {
                 connection.head(&exchange, decoder.take_head(), framing, keep_alive);
             }
             ResponseEvent::Data(piece) => {
-                if !connection.data(transport, &exchange, piece) {
+                // Behind a last piece there is nothing to wait for, however full it makes the exchange: the end is told at once.
+                if !connection.data(transport, &exchange, piece) && !rest.is_empty() {
                     transport.unread(rest);
                     return None;
                 }
