@@ -97,6 +97,40 @@ fn what_is_in_a_line_stays_data() {
     assert_eq!(Events::open(program.port("web"), "/events?history=1", None).next().data, "last");
 }
 
+/// More lines at once than the history holds.
+#[test]
+fn a_burst_of_short_lines_reaches_who_reads() {
+    const LINES: usize = 60_000;
+    let burst: String = (0..LINES).map(|number| format!("{number}\n")).collect();
+    let folder = Folder::new();
+    let log = folder.write("app.log", "before\n");
+    let followed = Program::tail(&[&log, "--history", "1"]);
+    let mut raw = raw_viewer(followed.port("raw"), "before");
+    let mut events = Events::open(followed.port("web"), "/events?history=0", None);
+    folder.append("app.log", &burst);
+    let (piped, mut input) = Program::tail_input(&["--history", "1"]);
+    input.write_all(b"before\n").unwrap();
+    let mut from_input = raw_viewer(piped.port("raw"), "before");
+    let writer = std::thread::spawn(move || input.write_all(burst.as_bytes()).unwrap());
+    for number in 0..LINES {
+        let number = number.to_string();
+        assert_eq!((next(&mut raw), next(&mut from_input)), (number.clone(), number.clone()));
+        assert_eq!(events.next().data, number);
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_writer_that_never_pauses_does_not_keep_the_others_waiting() {
+    let (program, mut input) = Program::tail_input(&[]);
+    let writer = std::thread::spawn(move || while input.write_all(&[b'\n'; 64 * 1024]).is_ok() {});
+    for _ in 0..5 {
+        assert!(get(program.port("web"), "/status").text().contains("standard input"));
+    }
+    program.stop();
+    writer.join().unwrap();
+}
+
 #[test]
 fn whoever_comes_back_misses_nothing_and_after_a_restart_knows_of_the_gap() {
     let folder = Folder::new();

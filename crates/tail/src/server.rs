@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ropewalk_channel::Retention;
 use ropewalk_reactor::failure::Place;
-use ropewalk_reactor::{LoopingCall, Reactor, Readiness};
+use ropewalk_reactor::{LoopingCall, Reactor, Readiness, Time};
 use ropewalk_web::push::{self, Feed, RawViewers};
 use ropewalk_web::{Answer, Handler, IntoAnswer, Request, Response, Router};
 use serde_json::json;
@@ -19,8 +19,10 @@ use crate::follower::Reached;
 use crate::input::Input;
 use crate::{Follower, Line, LineSplitter, Progress, Start, Watch};
 
-/// Bytes of one file read in one go, so that a burst does not hold the loop.
-const STEP_BYTES: usize = 256 * 1024;
+/// Bytes that are read in one go, of all sources together, so that a burst does not hold the loop.
+const BURST_BYTES: usize = 256 * 1024;
+/// Between two goes viewers have this long to take what the first has brought, and everybody else has the loop.
+const BREATH: Duration = Duration::from_millis(1);
 /// The lines of a file that are history when the server starts.
 const BACKLOG_LINES: usize = 1_000;
 /// How often every file is looked at although nothing was told: the system does not tell everything.
@@ -94,8 +96,17 @@ struct Inner {
     options: TailOptions,
     files: RefCell<Vec<Followed>>,
     looking: RefCell<Option<LoopingCall>>,
+    burst: Cell<Burst>,
     /// Another process is about to go on: nothing is read here.
     packed: Cell<bool>,
+}
+
+/// What was published in one go. A go ends while the history still holds all of it: else no viewer could be fast enough.
+#[derive(Clone, Copy, Default)]
+struct Burst {
+    began: Time,
+    lines: usize,
+    bytes: usize,
 }
 
 struct Followed {
@@ -125,6 +136,7 @@ impl Tail {
             options,
             files: RefCell::new(files),
             looking: RefCell::new(None),
+            burst: Cell::default(),
             packed: Cell::new(false),
         }));
         tail.follow();
@@ -152,7 +164,7 @@ impl Tail {
         Guarded { token: self.0.options.token.clone(), inner: router }
     }
 
-    /// The raw face: every line as it is, for `nc`.
+    /// The raw face, for `nc`: every line and nothing else, as [`Line`] says what a line is.
     #[must_use]
     pub fn raw_viewers(&self) -> RawViewers {
         RawViewers::new(&self.0.feed, self.0.options.history).token(self.0.options.token.as_deref())
@@ -269,8 +281,17 @@ impl Tail {
             let mut files = self.0.files.borrow_mut();
             let Some(followed) = files.get_mut(number) else { return };
             let label = if self.0.options.label { Some(followed.label.as_str()) } else { None };
-            let outcome =
-                followed.follower.step(STEP_BYTES, &mut |line| publish(&self.0.feed, label, line.text));
+            let outcome = loop {
+                let room = self.0.room();
+                if room == 0 {
+                    break Ok(Progress::MoreNow);
+                }
+                let outcome = followed.follower.step(room, &mut |line| self.0.publish(label, line.text));
+                if !matches!(outcome, Ok(Progress::MoreNow)) {
+                    break outcome;
+                }
+                self.0.has_read(room);
+            };
             if let Err(error) = &outcome
                 && !std::mem::replace(&mut followed.failing, true)
             {
@@ -281,7 +302,7 @@ impl Tail {
         };
         if matches!(outcome, Ok(Progress::MoreNow)) {
             let tail = self.clone();
-            self.0.reactor.call_later(Duration::ZERO, move || tail.step(number));
+            self.0.reactor.call_later(BREATH, move || tail.step(number));
         }
     }
 
@@ -293,17 +314,29 @@ impl Tail {
             let mut splitter = LineSplitter::new();
             loop {
                 let piece = input.piece().await;
-                while let Some(inner) = weak.upgrade().filter(|inner| inner.packed.get()) {
-                    let waited = inner.reactor.sleep(LOOK_UNTOLD);
-                    drop(inner);
-                    waited.await;
-                }
-                let Some(inner) = weak.upgrade() else { return };
-                let label = inner.options.label.then_some("standard input");
-                let sink = &mut |line: Line<'_>| publish(&inner.feed, label, line.text);
-                match piece {
-                    Some(bytes) => splitter.push(&bytes, sink),
-                    None => return splitter.finish(sink),
+                let mut rest = piece.as_deref().unwrap_or_default();
+                loop {
+                    let Some(inner) = weak.upgrade() else { return };
+                    let room = if inner.packed.get() { 0 } else { inner.room() };
+                    if room == 0 {
+                        let waited =
+                            inner.reactor.sleep(if inner.packed.get() { LOOK_UNTOLD } else { BREATH });
+                        drop(inner);
+                        waited.await;
+                        continue;
+                    }
+                    let label = inner.options.label.then_some("standard input");
+                    let sink = &mut |line: Line<'_>| inner.publish(label, line.text);
+                    if piece.is_none() {
+                        return splitter.finish(sink);
+                    }
+                    let (now, later) = rest.split_at(rest.len().min(room));
+                    splitter.push(now, sink);
+                    inner.has_read(now.len());
+                    rest = later;
+                    if rest.is_empty() {
+                        break;
+                    }
                 }
             }
         });
@@ -311,13 +344,37 @@ impl Tail {
     }
 }
 
-fn publish(feed: &Feed, label: Option<&str>, line: &str) {
-    let published = match label {
-        Some(label) => feed.publish(format!("{label}: {line}")),
-        None => feed.publish(line),
-    };
-    if let Err(error) = published {
-        tracing::error!("a line is lost: {error}");
+impl Inner {
+    /// Bytes that may be read before viewers have their turn: none of them makes more than one line.
+    fn room(&self) -> usize {
+        let now = self.reactor.now();
+        if now.since(self.burst.get().began) >= BREATH {
+            self.burst.set(Burst { began: now, ..Burst::default() });
+        }
+        let burst = self.burst.get();
+        // Half of what is kept: the other half is for a viewer that has not taken all of the go before.
+        let lines_max = match self.options.retention.events_max {
+            0 => usize::MAX,
+            kept => kept.div_ceil(2),
+        };
+        lines_max.saturating_sub(burst.lines).min(BURST_BYTES.saturating_sub(burst.bytes))
+    }
+
+    fn has_read(&self, bytes: usize) {
+        let burst = self.burst.get();
+        self.burst.set(Burst { bytes: burst.bytes + bytes, ..burst });
+    }
+
+    fn publish(&self, label: Option<&str>, line: &str) {
+        let burst = self.burst.get();
+        self.burst.set(Burst { lines: burst.lines + 1, ..burst });
+        let published = match label {
+            Some(label) => self.feed.publish(format!("{label}: {line}")),
+            None => self.feed.publish(line),
+        };
+        if let Err(error) = published {
+            tracing::error!("a line is lost: {error}");
+        }
     }
 }
 
