@@ -306,6 +306,22 @@ fn a_record_that_is_cut_off_is_never_taken_for_the_end() {
 }
 
 #[test]
+fn nor_where_no_farewell_is_required() {
+    let whole = Ground::new(|_| {}).connected().say(b"the last words").len();
+    for cut in 1..whole {
+        let ground = Ground::new(|options| options.truncation_allowed = true);
+        let mut client = ground.connected();
+        let words = client.say(b"the last words");
+        client.peer.write(&words[..cut]);
+        client.peer.shutdown_write();
+        ground.simulation.advance(10 * MS);
+        let (kind, text) = broken(&ground.lost());
+        assert_eq!(kind, ErrorKind::UnexpectedEof, "cut at {cut}: {text}");
+        assert_eq!(ground.diary.borrow().ended, 0);
+    }
+}
+
+#[test]
 fn a_protocol_that_knows_its_own_end_needs_no_farewell() {
     let ground = Ground::new(|options| options.truncation_allowed = true);
     let mut client = ground.connected();

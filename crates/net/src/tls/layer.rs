@@ -383,7 +383,8 @@ impl TlsLayer {
             return Ok(0);
         }
         if self.opening.is_none() {
-            if self.truncation_allowed {
+            // In the middle of a record nobody ends who means it.
+            if self.truncation_allowed && self.incoming.is_empty() {
                 self.closed = true;
                 return Ok(0);
             }
