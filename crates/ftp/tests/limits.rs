@@ -223,6 +223,25 @@ fn who_does_not_read_answers_gets_no_more_of_them() {
     assert!(ground.simulation.run_until(PATIENCE, || ground.server.statistics().sessions == 0), "it stalls");
 }
 
+/// STAT is answered beside a transfer, but not without end to who does not read.
+#[test]
+fn nor_while_a_file_is_under_way() {
+    let ground = Ground::new(1);
+    ground.storage.put("/big", &vec![7; 1 << 20]).unwrap();
+    let client = ground.ada();
+    let data = client.data();
+    data.set_window(Some(1000));
+    assert!(client.say("RETR big").starts_with('1'));
+    client.control.set_window(Some(2000));
+    let mut sent = 0;
+    for _ in 0..100 {
+        sent += client.control.write(&b"STAT\r\n".repeat(500));
+        ground.advance(100);
+    }
+    assert!(sent < 200_000, "the rest stays in the network: {sent}");
+    assert!(ground.server.statistics().commands < 10_000);
+}
+
 #[test]
 fn passive_ports_are_of_the_range_and_run_out() {
     let options = FtpOptions {

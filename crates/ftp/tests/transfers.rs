@@ -168,21 +168,16 @@ fn resuming_adding_and_unique_names() {
     assert_eq!(ground.storage.take("/new").unwrap(), b"first");
     assert!(client.store("STOR empty", b"").starts_with("226"));
     assert_eq!(ground.storage.take("/empty").unwrap(), b"");
-    for named in ["STOU", "STOU name"] {
+    for named in ["STOU", "STOU name", "STOU sub/name"] {
         let data = client.data();
         let reply = client.say(named);
-        let name = reply
-            .strip_prefix("125 FILE: ")
-            .or(reply.strip_prefix("150 FILE: "))
-            .unwrap()
-            .split(": ")
-            .next()
-            .unwrap()
-            .to_owned();
+        let name = reply.strip_prefix("125 FILE: ").or(reply.strip_prefix("150 FILE: ")).unwrap().trim_end();
         data.write(b"unique");
         data.shutdown_write();
         assert_eq!(client.code(), "226");
-        assert_eq!(ground.storage.take(&format!("/{name}")).unwrap(), b"unique", "{reply}");
+        client.expect(&format!("SIZE {name}"), "213 6");
+        let path = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        assert_eq!(ground.storage.take(&path).unwrap(), b"unique", "{reply}");
     }
     assert!(client.store("STOR no/where", b"x").starts_with("550"));
     assert!(client.store("STOR sub", b"x").starts_with("550"));

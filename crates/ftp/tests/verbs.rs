@@ -98,6 +98,20 @@ fn feat_names_what_works_and_help_what_is_served() {
     client.expect("LANG fr", "504");
 }
 
+/// RFC 959 section 4.1.1: "All transfer parameters are unchanged"; RFC 2428 section 4 for EPSV ALL.
+#[test]
+fn another_name_leaves_the_parameters_as_they_are() {
+    let ground = Ground::new(1);
+    let client = ground.user("ada");
+    client.expect("TYPE I", "200");
+    client.expect("EPSV ALL", "200");
+    client.expect("USER guest", "331");
+    client.expect("PASS x", "230");
+    let status = client.expect("STAT", "211");
+    assert!(status.contains("TYPE I"), "{status}");
+    client.expect("PASV", "501");
+}
+
 #[test]
 fn parameters() {
     let ground = Ground::new(1);

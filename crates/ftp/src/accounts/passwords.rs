@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
@@ -223,6 +223,12 @@ impl PasswordFile {
         {
             return Err(PasswordError::new("a home is a path in UTF-8 without control characters"));
         }
+        let below = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !record.home.components().all(below) {
+            return Err(PasswordError::new(
+                "a home is a path from the served folder on: without a slash in front, and without ..",
+            ));
+        }
         change(path, |lines| {
             let line = record.to_string();
             match lines.iter_mut().find(|line| is_of(line, &record.name)) {
@@ -256,9 +262,18 @@ impl PasswordFile {
         }
     }
 
+    /// The folder of a home, where it really is: below the root, whatever the file says and wherever links lead.
+    fn home(&self, home: &Path) -> io::Result<PathBuf> {
+        let home = fs::canonicalize(self.root.join(home))?;
+        if home.starts_with(fs::canonicalize(&self.root)?) {
+            Ok(home)
+        } else {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is outside the served folder"))
+        }
+    }
+
     fn user(&self, record: Record) -> Option<User> {
-        let home = self.root.join(&record.home);
-        match LocalStorage::new(&home) {
+        match self.home(&record.home).and_then(LocalStorage::new) {
             Ok(storage) => Some(User {
                 name: record.name,
                 storage: std::sync::Arc::new(storage),
@@ -344,6 +359,20 @@ mod tests {
                 && login("nobody", b"one").is_none()
                 && login("grace", b"").is_none()
         );
+        // A home is below the root, whatever the command is given, the file says, or a link means.
+        std::os::unix::fs::symlink("/", folder.join("link")).unwrap();
+        let mut away = Record::new("away", b"three").unwrap();
+        for home in ["/", "../other", "home/../.."] {
+            away.home = home.into();
+            assert!(PasswordFile::put(&path, &away).is_err(), "{home}");
+            fs::write(folder.join("others"), format!("{away}\n")).unwrap();
+            let others = PasswordFile::open(folder.join("others"), &folder).unwrap();
+            let attempt = Attempt { user: "away".into(), password: "three".into(), peer: None, secure: true };
+            assert!(others.login(&attempt).is_none(), "{home}");
+        }
+        away.home = "link/etc".into();
+        PasswordFile::put(&path, &away).unwrap();
+        assert!(login("away", b"three").is_none());
         assert!(PasswordFile::remove(&path, "grace").unwrap());
         assert!(!PasswordFile::remove(&path, "grace").unwrap());
         assert!(login("grace", b"two").is_none(), "it holds at once");

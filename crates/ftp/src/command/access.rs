@@ -23,10 +23,10 @@ pub(super) fn user(core: &Core, argument: &[u8]) -> Answer {
     }
     let open = core.server.accounts.is_open(name);
     let mut state = core.state.borrow_mut();
-    let (sized, private) = (state.sized, state.private);
-    // Whoever gives a name anew is nobody until the password.
+    // Whoever gives a name anew is nobody until the password, but how files travel is as it was (RFC 959 section 4.1.1).
+    let kept = (state.sized, state.private, state.kind, state.epsv_all, state.facts);
     state.reset();
-    (state.sized, state.private) = (sized, private);
+    (state.sized, state.private, state.kind, state.epsv_all, state.facts) = kept;
     state.named = Some(name.to_owned());
     let asks = if open { "Anybody may come in; a password is for the record" } else { "Now the password" };
     Ok(Reply::new(331, asks))

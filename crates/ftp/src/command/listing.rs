@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use ropewalk_net::policy::Rates;
 use ropewalk_wire::ftp::{FactSet, Facts, Kind, Reply, list_line, machine_line};
 
+use super::transfer::What;
 use super::{Answer, path_or_folder, permitted, refusal, transfer};
 use crate::accounts::Permissions;
 use crate::path::FtpPath;
@@ -69,8 +70,13 @@ async fn send(core: &Rc<Core>, argument: &[u8], style: Style, files: bool) -> An
             _ => refusal(&error),
         })?,
     );
-    let data =
-        transfer::open(core, plan, "A list", Rates { read: None, write: user.bandwidth.download }).await?;
+    let data = transfer::open(
+        core,
+        plan,
+        What::Kind("A list"),
+        Rates { read: None, write: user.bandwidth.download },
+    )
+    .await?;
     loop {
         let piece = lines.with(Lines::next_piece).await.map_err(|error| refusal(&error))?;
         if piece.is_empty() {

@@ -9,6 +9,7 @@ use ropewalk_net::FileSender;
 use ropewalk_net::policy::Rates;
 use ropewalk_wire::ftp::{AsciiEncoder, Reply};
 
+use super::transfer::What;
 use super::{Answer, path, permitted, refusal, transfer};
 use crate::data::{Broken, Data};
 use crate::session::{Core, Type};
@@ -39,7 +40,7 @@ pub(super) async fn retr(core: &Rc<Core>, argument: &[u8]) -> Answer {
         None => "A file".to_owned(),
     };
     let rates = Rates { read: None, write: user.bandwidth.download };
-    let data = transfer::open(core, plan, &what, rates).await?;
+    let data = transfer::open(core, plan, What::Kind(&what), rates).await?;
     running.over(data.transport());
     let kind = core.state.borrow().kind;
     send(core, &data, outgoing, kind).await?;

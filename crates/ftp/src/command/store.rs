@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ropewalk_net::policy::Rates;
 use ropewalk_wire::ftp::{AsciiDecoder, Reply};
 
+use super::transfer::What;
 use super::{Answer, path, permitted, refusal, transfer};
 use crate::data::{Chunk, Data, Incoming};
 use crate::path::FtpPath;
@@ -22,13 +23,13 @@ pub(super) async fn stor(core: &Rc<Core>, argument: &[u8]) -> Answer {
     }
     let how = if restart > 0 { Writing::At(restart) } else { Writing::Whole };
     let to = path(core, argument)?;
-    store(core, to, how, "Send it").await
+    store(core, to, how, What::Kind("Send it")).await
 }
 
 pub(super) async fn appe(core: &Rc<Core>, argument: &[u8]) -> Answer {
     core.state.borrow_mut().restart = 0;
     let to = path(core, argument)?;
-    store(core, to, Writing::Append, "Send what is to be added").await
+    store(core, to, Writing::Append, What::Kind("Send what is to be added")).await
 }
 
 pub(super) async fn stou(core: &Rc<Core>, argument: &[u8]) -> Answer {
@@ -37,11 +38,13 @@ pub(super) async fn stou(core: &Rc<Core>, argument: &[u8]) -> Answer {
     let unique = format!("{:016x}", core.reactor().random());
     let named = if argument.is_empty() { b"ftp".to_vec() } else { argument.to_vec() };
     let to = path(core, &[&named[..], b".", unique.as_bytes()].concat())?;
-    let what = format!("FILE: {}", String::from_utf8_lossy(to.name()));
-    store(core, to, Writing::New, &what).await
+    // As it can be used from here: RFC 1123 4.1.2.9 wants the path behind "FILE: ", and nothing behind that.
+    let here = to.parent() == core.state.borrow().folder;
+    let said = String::from_utf8_lossy(if here { to.name() } else { to.as_bytes() });
+    store(core, to.clone(), Writing::New, What::Exactly(&format!("FILE: {said}"))).await
 }
 
-async fn store(core: &Rc<Core>, to: FtpPath, how: Writing, what: &str) -> Answer {
+async fn store(core: &Rc<Core>, to: FtpPath, how: Writing, what: What<'_>) -> Answer {
     let user = permitted(core, |may| may.write)?;
     let plan = transfer::prepare(core)?;
     let running = core.server.transfers.begin(core, &to, Direction::Upload);

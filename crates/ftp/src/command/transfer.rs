@@ -31,10 +31,23 @@ pub(super) fn prepare(core: &Core) -> Result<Plan, Reply> {
     Ok(plan)
 }
 
+/// What is said of a transfer that begins.
+#[derive(Clone, Copy)]
+pub(super) enum What<'a> {
+    /// What it is; whether there is a data connection follows.
+    Kind(&'a str),
+    /// A text whose form is prescribed.
+    Exactly(&'a str),
+}
+
 /// Announces the transfer and makes its data connection.
-pub(super) async fn open(core: &Rc<Core>, plan: Plan, what: &str, rates: Rates) -> Result<Data, Reply> {
+pub(super) async fn open(core: &Rc<Core>, plan: Plan, what: What<'_>, rates: Rates) -> Result<Data, Reply> {
     let (code, text) = if plan.is_open() { (125, "starting") } else { (150, "opening a data connection") };
-    core.reply(&Reply::new(code, format!("{what}: {text}")));
+    let said = match what {
+        What::Kind(kind) => format!("{kind}: {text}"),
+        What::Exactly(said) => said.to_owned(),
+    };
+    core.reply(&Reply::new(code, said));
     plan.open(&terms(core, rates)).await.ok_or_else(|| Reply::new(425, "The data connection was not made"))
 }
 

@@ -105,7 +105,10 @@ impl Core {
                 self.go_on();
                 return Taken::GoOn;
             }
-            Some(Verb::Stat) if argument.is_empty() && self.phase.get() != Phase::None => {
+            // Whoever does not read what STAT says waits with it as with anything else.
+            Some(Verb::Stat)
+                if argument.is_empty() && self.phase.get() != Phase::None && !self.transport.is_full() =>
+            {
                 let reply = command::status(self);
                 self.reply(&reply);
                 self.tell_of("STAT", reply.code, 0);
