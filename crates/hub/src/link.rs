@@ -25,10 +25,19 @@ impl Link {
     }
 }
 
-/// As in the field: `<http://hub/>; rel="hub"`.
+/// As in the field: `<http://hub/>; rel="hub"`. What no URL has in it as it is (RFC 3986 section 2) is percent-encoded: a target cannot
+/// end its own brackets.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<{}>; rel=\"{}\"", self.target, self.rels.join(" "))
+        f.write_str("<")?;
+        for byte in self.target.bytes() {
+            if byte.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&byte) {
+                write!(f, "{}", char::from(byte))?;
+            } else {
+                write!(f, "%{byte:02X}")?;
+            }
+        }
+        write!(f, ">; rel=\"{}\"", self.rels.join(" "))
     }
 }
 
@@ -84,6 +93,17 @@ fn pieces(text: &str, at: char) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_stays_within_its_brackets() {
+        let link = Link::new("http://a/y>;rel=\"self\",<http://evil/>;rel=\"hub\",<z/\u{e9}?a=%20&b", "self");
+        let field = link.to_string();
+        assert_eq!(
+            field,
+            "<http://a/y%3E;rel=%22self%22,%3Chttp://evil/%3E;rel=%22hub%22,%3Cz/%C3%A9?a=%20&b>; rel=\"self\""
+        );
+        assert_eq!(parse_links(&field).len(), 1);
+    }
 
     #[test]
     fn links_as_servers_write_them() {

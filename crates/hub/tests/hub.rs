@@ -375,6 +375,20 @@ fn h23_a_publisher_that_fails_is_asked_again() {
 }
 
 #[test]
+fn h25_what_is_not_the_whole_is_not_delivered() {
+    for status in [204, 205, 206] {
+        let (world, subscriber) = world();
+        world.subscribe(&[]);
+        world.publisher.answer(move |_| Response::text("part").status(status));
+        world.ping();
+        assert_eq!(subscriber.deliveries().len(), 0, "{status}");
+        world.publisher.answer(|_| Response::text("all of it"));
+        world.simulation.advance(DAY);
+        assert_eq!(subscriber.deliveries().len(), 1, "{status}");
+    }
+}
+
+#[test]
 fn h24_h25_deliveries_are_the_topic_as_it_is() {
     // websub.rocks 105 and 106.
     for (media, text) in [

@@ -95,7 +95,12 @@ async fn get(hub: &Rc<Inner>, topic: &Topic, subscribers: u64) -> Outcome<Option
 
 fn success(response: Response) -> Outcome<Response> {
     // A redirect without an end, and a 304 to who did not ask for it, are no contents either.
-    response.success()
+    let response = response.success()?;
+    match response.status() {
+        // RFC 9110 sections 15.3.5 to 15.3.7: no contents, or a part of them.
+        status @ 204..=206 => Err(Failure::new(format!("the publisher gives no whole contents: {status}"))),
+        _ => Ok(response),
+    }
 }
 
 /// What a publisher gives instead of being asked.
