@@ -71,7 +71,17 @@ impl LocalStorage {
             Ok(there) if kind_of(&there) == Kind::Folder => return Err(io::ErrorKind::IsADirectory.into()),
             // What replaces a file can be read by those who could read it before.
             Ok(there) if kind_of(&there) == Kind::File => Some(Mode::from_raw_mode(there.st_mode & 0o777)),
-            Ok(_) | Err(Errno::NOENT) => None,
+            // A link is replaced, but one to a folder is that folder to everybody.
+            Ok(there) if FileType::from_raw_mode(there.st_mode) == FileType::Symlink => {
+                let behind = self.handle(path).and_then(|handle| Ok(fstat(&handle)?));
+                if behind.is_ok_and(|behind| kind_of(&behind) == Kind::Folder) {
+                    return Err(io::ErrorKind::IsADirectory.into());
+                }
+                None
+            }
+            // A pipe, a device: nobody reads or writes those here, and none is to be lost.
+            Ok(_) => return Err(io::ErrorKind::PermissionDenied.into()),
+            Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno.into()),
         };
         let (file, aside) = open_aside(&folder)?;

@@ -58,7 +58,7 @@ pub struct TlsServerOptions {
     pub version_min: TlsVersion,
     /// How long a handshake may take. 10 s.
     pub handshake_timeout: Duration,
-    /// Whether a client may end its direction without saying so (`close_notify`). Right where the protocol itself says when
+    /// Whether a client may end its direction without saying so (`close_notify`), between two records. Right where the protocol itself says when
     /// a message is complete, as HTTP requests do. Not unless asked for.
     pub truncation_allowed: bool,
     /// How often a listening port looks whether the files have changed; at least a second. 60 s; `None` is never.

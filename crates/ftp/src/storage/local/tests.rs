@@ -85,6 +85,11 @@ fn links_within_are_followed_where_the_system_helps() {
     symlink("sub", ground.0.join("root/link")).unwrap();
     fs::write(ground.0.join("root/sub/a"), "abc").unwrap();
     let [helped, walking] = ground.storages();
+    assert_eq!(
+        helped.write(&at("link"), Writing::Whole).err().unwrap().kind(),
+        io::ErrorKind::IsADirectory,
+        "a link to a folder is not replaced by a file"
+    );
     assert_eq!(helped.facts(&at("link/a")).unwrap().size, 3);
     assert!(walking.facts(&at("link/a")).is_err());
     assert_eq!(walking.facts(&at("sub/a")).unwrap().size, 3);
@@ -120,6 +125,18 @@ fn an_upload_is_seen_when_it_is_whole_and_leaves_nothing_when_it_is_not() {
         assert_eq!(there.kind(), io::ErrorKind::AlreadyExists);
         storage.change(&at("file"), &Change::RemoveFile).unwrap();
         fs::write(ground.0.join("root/file"), "inside").unwrap();
+    }
+}
+
+#[test]
+fn what_is_neither_file_nor_folder_is_not_replaced() {
+    let ground = Ground::new();
+    let _socket = std::os::unix::net::UnixListener::bind(ground.0.join("root/socket")).unwrap();
+    for storage in ground.storages() {
+        for how in [Writing::Whole, Writing::New] {
+            assert!(storage.write(&at("socket"), how).is_err());
+        }
+        assert!(std::os::unix::net::UnixStream::connect(ground.0.join("root/socket")).is_ok());
     }
 }
 
