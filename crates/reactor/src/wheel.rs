@@ -56,18 +56,15 @@ pub(crate) struct Wheel<T> {
     lists: Box<[List; SLOTS * LEVELS]>,
     /// One bit per slot that is not empty.
     occupied: [u64; LEVELS],
-    /// When the first of these begins, if it is known since they last changed; every turn asks twice.
-    first: Cell<Option<First>>,
+    /// The tick at which the first of these begins, or `NEVER`, if it is known since they last changed: every turn asks twice.
+    first: Cell<Option<u64>>,
     /// Entries that are due: a batch that is being taken out, and those that came after it was begun.
     due: [List; 2],
     /// Which of the two is filled.
     filled: usize,
 }
 
-/// The tick at which the first slot begins that is not empty; the end of all ticks if there is none.
-#[derive(Clone, Copy)]
-struct First(u64);
-
+/// The end of all ticks.
 const NEVER: u64 = u64::MAX;
 
 /// The pseudo slots of the due lists.
@@ -162,16 +159,13 @@ impl<T> Wheel<T> {
     /// When the first slot begins that is not empty, or never.
     #[inline]
     fn first(&self) -> u64 {
-        match self.first.get() {
-            Some(First(tick)) => tick,
-            None => self.find_first(),
-        }
+        self.first.get().unwrap_or_else(|| self.find_first())
     }
 
     #[inline(never)]
     fn find_first(&self) -> u64 {
         let tick = self.next_slot().map_or(NEVER, |(_, _, tick)| tick);
-        self.first.set(Some(First(tick)));
+        self.first.set(Some(tick));
         tick
     }
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_channel::Retention;
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::follower::Reached;
 use crate::input::Input;
-use crate::{Follower, Line, LineSplitter, Progress, Start, Watch};
+use crate::{Follower, LineSplitter, Progress, Start, Watch};
 
 /// Bytes that are read in one go, of all sources together, so that a burst does not hold the loop.
 const BURST_BYTES: usize = 256 * 1024;
@@ -112,6 +112,8 @@ struct Burst {
 struct Followed {
     follower: Follower,
     label: String,
+    /// It goes on after a breath, whoever asks before.
+    waits: bool,
     /// The last error was told already.
     failing: bool,
 }
@@ -126,7 +128,7 @@ impl Tail {
         for path in options.sources.iter().filter(|path| !is_input(path)) {
             let failed = |source| TailError { path: path.clone(), source };
             let follower = Follower::open(path, Start::LastLines(BACKLOG_LINES)).map_err(failed)?;
-            files.push(Followed { follower, label: label_of(path), failing: false });
+            files.push(Followed { follower, label: label_of(path), waits: false, failing: false });
         }
         let feed = Feed::in_memory(reactor, options.retention);
         let input = options.sources.iter().any(|path| is_input(path));
@@ -164,7 +166,7 @@ impl Tail {
         Guarded { token: self.0.options.token.clone(), inner: router }
     }
 
-    /// The raw face, for `nc`: every line and nothing else, as [`Line`] says what a line is.
+    /// The raw face, for `nc`: every line and nothing else, as [`crate::Line`] says what a line is.
     #[must_use]
     pub fn raw_viewers(&self) -> RawViewers {
         RawViewers::new(&self.0.feed, self.0.options.history).token(self.0.options.token.as_deref())
@@ -277,9 +279,9 @@ impl Tail {
         if self.0.packed.get() {
             return;
         }
-        let outcome = {
+        let goes_on = {
             let mut files = self.0.files.borrow_mut();
-            let Some(followed) = files.get_mut(number) else { return };
+            let Some(followed) = files.get_mut(number).filter(|followed| !followed.waits) else { return };
             let label = if self.0.options.label { Some(followed.label.as_str()) } else { None };
             let outcome = loop {
                 let room = self.0.room();
@@ -298,11 +300,17 @@ impl Tail {
                 tracing::error!("{}: {error}", followed.follower.path().display());
             }
             followed.failing &= outcome.is_err();
-            outcome
+            followed.waits = matches!(outcome, Ok(Progress::MoreNow));
+            followed.waits
         };
-        if matches!(outcome, Ok(Progress::MoreNow)) {
+        if goes_on {
             let tail = self.clone();
-            self.0.reactor.call_later(BREATH, move || tail.step(number));
+            self.0.reactor.call_later(BREATH, move || {
+                if let Some(followed) = tail.0.files.borrow_mut().get_mut(number) {
+                    followed.waits = false;
+                }
+                tail.step(number);
+            });
         }
     }
 
@@ -312,39 +320,43 @@ impl Tail {
         let weak = Rc::downgrade(&self.0);
         self.0.reactor.spawn(async move {
             let mut splitter = LineSplitter::new();
-            loop {
-                let piece = input.piece().await;
-                let mut rest = piece.as_deref().unwrap_or_default();
-                loop {
-                    let Some(inner) = weak.upgrade() else { return };
-                    let room = if inner.packed.get() { 0 } else { inner.room() };
-                    if room == 0 {
-                        let waited =
-                            inner.reactor.sleep(if inner.packed.get() { LOOK_UNTOLD } else { BREATH });
-                        drop(inner);
-                        waited.await;
-                        continue;
-                    }
-                    let label = inner.options.label.then_some("standard input");
-                    let sink = &mut |line: Line<'_>| inner.publish(label, line.text);
-                    if piece.is_none() {
-                        return splitter.finish(sink);
-                    }
+            while let Some(piece) = input.piece().await {
+                let mut rest = &piece[..];
+                while !rest.is_empty() {
+                    let Some((inner, room)) = input_room(&weak).await else { return };
                     let (now, later) = rest.split_at(rest.len().min(room));
-                    splitter.push(now, sink);
+                    splitter.push(now, &mut |line| inner.publish(inner.input_label(), line.text));
                     inner.has_read(now.len());
                     rest = later;
-                    if rest.is_empty() {
-                        break;
-                    }
                 }
             }
+            let Some((inner, _)) = input_room(&weak).await else { return };
+            splitter.finish(&mut |line| inner.publish(inner.input_label(), line.text));
         });
         Ok(())
     }
 }
 
+/// Waits until some of standard input may be published; nothing when there is no tail any more.
+async fn input_room(tail: &Weak<Inner>) -> Option<(Rc<Inner>, usize)> {
+    loop {
+        let inner = tail.upgrade()?;
+        let packed = inner.packed.get();
+        let room = if packed { 0 } else { inner.room() };
+        if room > 0 {
+            return Some((inner, room));
+        }
+        let waited = inner.reactor.sleep(if packed { LOOK_UNTOLD } else { BREATH });
+        drop(inner);
+        waited.await;
+    }
+}
+
 impl Inner {
+    fn input_label(&self) -> Option<&'static str> {
+        self.options.label.then_some("standard input")
+    }
+
     /// Bytes that may be read before viewers have their turn: none of them makes more than one line.
     fn room(&self) -> usize {
         let now = self.reactor.now();

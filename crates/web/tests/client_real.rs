@@ -94,41 +94,6 @@ fn large_bodies_come_whole_both_ways() {
     });
 }
 
-/// The last piece of a body may be the one that makes it too much to hold: behind it nothing comes that would tell of the end.
-#[test]
-fn an_answer_that_is_there_at_once_is_read_to_its_end() {
-    const SIZES: [usize; 6] = [65_000, 65_536, 66_000, 100_000, 130_000, 200_000];
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let thread = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        for size in SIZES {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
-            let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
-            answer.extend(pattern(size));
-            stream.write_all(&answer).unwrap();
-        }
-    });
-    react(move |reactor| async move {
-        let agent = Agent::new(&reactor);
-        for size in SIZES {
-            let answer = agent.get(&format!("http://{address}/")).timeout(PATIENCE).send().await?;
-            // All of it comes before anybody reads.
-            reactor.sleep(Duration::from_millis(20)).await;
-            assert!(answer.bytes().await? == pattern(size), "{size}");
-        }
-        assert_eq!(agent.statistics().made, 1, "the connection is kept, and read from");
-        Ok(())
-    })
-    .unwrap();
-    thread.join().unwrap();
-}
-
 #[test]
 fn a_connector_leads_over_a_unix_socket() {
     struct Local(String);

@@ -45,7 +45,7 @@ pub struct TlsClientOptions {
     pub version_min: TlsVersion,
     /// How long a handshake may take. 10 s unless given.
     pub handshake_timeout: Option<Duration>,
-    /// Whether the server may end its direction without saying so (`close_notify`). Not unless asked for: where the end of
+    /// Whether the server may end its direction without saying so (`close_notify`), between two records. Not unless asked for: where the end of
     /// the connection is the end of the message, somebody on the way could cut it short.
     pub truncation_allowed: bool,
     /// Dangerous: no certificate is looked at, so whoever is on the way can read and change everything, and this side

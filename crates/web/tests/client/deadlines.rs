@@ -192,6 +192,27 @@ fn a_reader_may_take_its_time() {
     ground.is_clean();
 }
 
+/// The last piece of a body may be the one that makes it too much to hold: behind it nothing comes that would tell of the end.
+#[test]
+fn an_answer_that_is_there_before_anybody_reads_comes_to_its_end() {
+    for size in [65_000, 65_536, 66_000, 100_000, 130_000, 200_000] {
+        let ground = Ground::scripted(move |_, _| ok(&"x".repeat(size)));
+        let (agent, reactor) = (ground.agent.clone(), ground.reactor().clone());
+        ground
+            .wait(async move {
+                for _ in 0..2 {
+                    let answer = agent.get("http://a.example/").send().await?;
+                    reactor.sleep(SECOND).await;
+                    assert_eq!(answer.bytes().await?.len(), size);
+                }
+                assert_eq!(agent.statistics().made, 1, "the connection is kept, and read from");
+                Outcome::Ok(())
+            })
+            .unwrap();
+        ground.is_clean();
+    }
+}
+
 #[test]
 fn a_100_is_waited_for_and_not_for_ever() {
     // 1. It never comes: the body goes out after a second.
